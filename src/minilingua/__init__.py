@@ -1,0 +1,1 @@
+"""MiniLingua: a reproducible platform for supervised fine-tuning of language models."""

@@ -1,0 +1,1 @@
+"""The Hugging Face model that fine-tuning starts from."""

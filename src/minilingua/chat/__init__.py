@@ -1,0 +1,1 @@
+"""Tokenizer, chat template, and conversations as tokens with a loss mask."""

@@ -1,0 +1,125 @@
+"""The command line: a table of commands, each loaded only when it is called.
+
+`minilingua STAGE` is what dvc.yaml runs. Stages take no flags but --help: their parameters are
+params.yaml, so that what DVC records is all there is.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from minilingua.core.errors import MiniLinguaError, ParamsError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One sub-command."""
+
+    target: str
+    """``module:function``; stages take ``Params``, the others the argument list."""
+    summary: str
+    is_stage: bool
+
+
+STAGES: dict[str, Command] = {
+    name: Command(target=target, summary=summary, is_stage=True)
+    for name, target, summary in (
+        ("fetch", "minilingua.sources.stage:run", "raw data of every source"),
+        ("mcqa", "minilingua.mcqa.stage:run", "multiple-choice items to instructions"),
+        ("curate", "minilingua.curation.stage:run", "filter, shuffle and split conversations"),
+        ("tokenizer", "minilingua.chat.tokenizer_stage:run", "train or copy the tokenizer"),
+        ("base", "minilingua.base_model.stage:run", "make or copy the base model"),
+        ("tokenize", "minilingua.chat.tokenize_stage:run", "conversations to tokens and masks"),
+        ("pack", "minilingua.packing.stage:run", "mixture and packs of every step"),
+        ("train", "minilingua.launch.train:run", "fine-tune with megatron-core"),
+        ("convert", "minilingua.conversion.stage:run", "export to Hugging Face, gated by parity"),
+        ("evaluate", "minilingua.evaluation.stage:run", "score base and result on held-out data"),
+    )
+}
+COMMANDS: dict[str, Command] = {
+
+        "configure": Command(
+            "minilingua.configure:main", "compose params.yaml from conf/", is_stage=False
+        )
+    ,
+    **STAGES,
+    **{
+        name: Command(target=target, summary=summary, is_stage=False)
+        for name, target, summary in (
+            ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
+            ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
+        )
+    },
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; bad input is one line on standard error."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except MiniLinguaError as error:
+        print(f"minilingua: error: {error}{_restore_hint()}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("minilingua: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_overview())  # noqa: T201 - this is the program's output
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"minilingua {version('minilingua')}")  # noqa: T201
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    command = COMMANDS.get(name)
+    if command is None:
+        raise ParamsError(
+            f"unknown command {name!r}{did_you_mean(name, COMMANDS)}; `minilingua --help` lists all"
+        )
+    if not command.is_stage:
+        return _load(command.target)(rest) or 0
+    parser = argparse.ArgumentParser(
+        prog=f"minilingua {name}",
+        description=f"Stage {name}: {command.summary}. Its parameters are params.yaml; "
+        f"`dvc repro {name}` runs it together with what it depends on.",
+    )
+    parser.parse_args(rest)
+    run = _load(command.target)
+    from minilingua.params import load_params
+
+    return run(load_params()) or 0
+
+
+def _load(target: str) -> Callable[..., int | None]:
+    module, _, function = target.partition(":")
+    loaded: Callable[..., int | None] = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: minilingua COMMAND [--help]",
+            "",
+            "Reproducible supervised fine-tuning of MiniLingua. `dvc repro` runs the stages.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _restore_hint() -> str:
+    """DVC deletes a stage's outputs before it runs the stage, and sets DVC_STAGE while it does."""
+    if "DVC_STAGE" not in os.environ:
+        return ""
+    return " [the outputs of the last good run were removed by DVC: `dvc checkout` restores them]"

@@ -1,0 +1,1 @@
+"""The trained weights as a Hugging Face model."""

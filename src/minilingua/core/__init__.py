@@ -1,0 +1,1 @@
+"""What every stage shares: records, formats, seeds, files and errors."""

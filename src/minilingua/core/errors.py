@@ -1,0 +1,63 @@
+"""Everything that can go wrong because of what a user gave us, as one tree.
+
+    MiniLinguaError                 one clear line for the terminal, exit code 2
+     ├── ParamsError                params.yaml, conf/ or a command line
+     ├── DataError                  a row, file or column of the data
+     ├── MissingInputError          a file that an earlier stage or the user has to provide
+     ├── CheckpointError            weights or optimizer state that cannot be used
+     ├── RunBusyError               another process holds the run directory
+     ├── ParityError                converted weights do not compute what the original does
+     └── LaunchError                the place where a stage should run is not usable
+
+A defect of ours is never one of these: it keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_BAD_INPUT = 2
+EXIT_PREEMPTED = 75
+"""The worker was asked to stop (SIGTERM, SIGUSR1), has saved, and wants to be started again.
+
+75 is EX_TEMPFAIL of sysexits.h: "temporary failure, the user is invited to retry".
+"""
+
+
+class MiniLinguaError(Exception):
+    """Base of all errors that are shown as one line, without a traceback."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class ParamsError(MiniLinguaError):
+    """A parameter is missing, unknown, of the wrong type or contradicts another one."""
+
+
+class DataError(MiniLinguaError):
+    """A data file holds something that its format does not allow."""
+
+
+class MissingInputError(MiniLinguaError):
+    """A file or directory that has to be there is not."""
+
+
+class CheckpointError(MiniLinguaError):
+    """A checkpoint is incomplete, damaged or belongs to another run."""
+
+
+class RunBusyError(MiniLinguaError):
+    """Another live process writes the same run directory."""
+
+
+class ParityError(MiniLinguaError):
+    """Two implementations of one model disagree by more than the tolerance."""
+
+
+class LaunchError(MiniLinguaError):
+    """The launcher, image or cluster that was asked for cannot be used."""
+
+
+def did_you_mean(found: str, allowed: Iterable[str]) -> str:
+    """Returns ``" (did you mean 'x'?)"`` for the nearest allowed name, or an empty string."""
+    near = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,168 @@
+"""Reading and writing files so that a crash leaves the old file or the new one, never half of one.
+
+Everything is written beside its destination and then renamed. Outputs are replaced, never opened
+for writing in place: a hard-linked DVC cache would be corrupted by that.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from minilingua.core.errors import DataError, MissingInputError
+
+_CHUNK = 1 << 20
+
+Record = TypeVar("Record")
+
+
+def canonical_json(value: Any) -> str:
+    """Returns JSON with sorted keys, no spaces and plain UTF-8: one text for one value."""
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces ``path`` by ``data`` in one step, making its directory when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces ``path`` by UTF-8 text with LF line ends, in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON with sorted keys: for files that people read."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+@contextmanager
+def staged_directory(path: Path) -> Iterator[Path]:
+    """Yields an empty directory that replaces ``path`` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        if path.exists():
+            shutil.rmtree(path)
+        aside.replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(record_type: type) -> TypeAdapter[Any]:
+    if record_type not in _adapters:  # building one takes milliseconds, using it microseconds
+        _adapters[record_type] = TypeAdapter(record_type)
+    return _adapters[record_type]
+
+
+def dump_record(record: Any) -> str:
+    """Returns a dataclass record as one line of canonical JSON."""
+    return canonical_json(_adapter(type(record)).dump_python(record, mode="json"))
+
+
+def write_jsonl(path: Path, records: Iterable[Any]) -> int:
+    """Writes dataclass records as canonical JSON lines in one step; returns how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    count = 0
+    try:
+        with aside.open("w", encoding="utf-8", newline="\n") as stream:
+            for count, record in enumerate(records, start=1):
+                stream.write(dump_record(record) + "\n")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return count
+
+
+def read_jsonl(path: Path, record_type: type[Record]) -> Iterator[Record]:
+    """Yields the records of a JSON-lines file, each validated strictly.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: a line is not such a record; the message names file, line and key.
+    """
+    adapter: TypeAdapter[Record] = _adapter(record_type)
+    with open_text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                yield adapter.validate_json(line, strict=True)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(str(part) for part in first["loc"]) or "line"
+                raise DataError(f"{path}:{number}: {key}: {first['msg']}") from error
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[Iterator[str]]:
+    """Opens UTF-8 text for reading line by line.
+
+    Raises:
+        MissingInputError: there is no such file.
+    """
+    require(path)
+    with path.open(encoding="utf-8", newline="\n") as stream:
+        yield stream
+
+
+def require(path: Path, made_by: str = "") -> Path:
+    """Returns ``path`` if it exists.
+
+    Raises:
+        MissingInputError: it does not; the message says which stage makes it.
+    """
+    if not path.exists():
+        hint = f"; `{made_by}` makes it" if made_by else ""
+        raise MissingInputError(f"{path} is missing{hint}")
+    return path
+
+
+def sha256_file(path: Path) -> str:
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def tree_files(path: Path) -> list[Path]:
+    """Returns the files under a directory (or the file itself), sorted, without ``__pycache__``."""
+    if path.is_file():
+        return [path]
+    return sorted(
+        file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+    )
+
+
+def tree_digest(path: Path) -> str:
+    """Returns a SHA-256 over the relative names and bytes of all files under ``path``."""
+    digest = hashlib.sha256()
+    for file in tree_files(path):
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        digest.update(f"{name}\x1f{sha256_file(file)}\n".encode())
+    return digest.hexdigest()

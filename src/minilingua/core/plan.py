@@ -1,0 +1,155 @@
+"""The pack plan: which conversations are trained on, in which packs, at which step. Index only.
+
+    step ─► packs ─► conversations ─► (language, row in the token file)
+
+    plan.json                       counts, sequence length, languages, digests of the token files
+    <split>/conversations.bin       uint64 [n]: language index << 40 | row, in the order of training
+    <split>/pack_offsets.bin        uint64 [packs + 1]: pack p is conversations[po[p]:po[p + 1]]
+    <split>/step_offsets.bin        uint64 [steps + 1]: step s is packs so[s]:so[s + 1]
+
+``train`` holds every step of the run, epochs unrolled. ``validation`` and ``test`` hold one pass,
+each pack of one language, one step in all. The plan knows nothing of data-parallel size or micro
+batch: rank r of d takes packs r, r + d, .. of each step.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minilingua.core.errors import DataError
+from minilingua.core.files import require, write_bytes, write_json
+from minilingua.core.languages import LANGUAGE_INDEX, LANGUAGES
+from minilingua.core.records import Split
+
+FORMAT_VERSION = 1
+_ROW_BITS = 40
+_CODES = tuple(LANGUAGES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationRef:
+    """Where one conversation's tokens stand."""
+
+    language: str
+    row: int
+    """Index into the language's token file of the plan's split."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPlan:
+    """The schedule of one split."""
+
+    conversations: npt.NDArray[np.uint64]
+    """[n] language index << 40 | row."""
+    pack_offsets: npt.NDArray[np.uint64]
+    """[packs + 1] into ``conversations``."""
+    step_offsets: npt.NDArray[np.uint64]
+    """[steps + 1] into packs."""
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps."""
+        return len(self.step_offsets) - 1
+
+    @property
+    def packs(self) -> int:
+        """Number of packs over all steps."""
+        return len(self.pack_offsets) - 1
+
+    def packs_of_step(self, step: int) -> range:
+        """Returns the pack numbers of a step, 0-based."""
+        return range(int(self.step_offsets[step]), int(self.step_offsets[step + 1]))
+
+    def pack(self, number: int) -> list[ConversationRef]:
+        """Returns the conversations of a pack, in their order."""
+        begin, end = int(self.pack_offsets[number]), int(self.pack_offsets[number + 1])
+        return [unpack_ref(int(value)) for value in self.conversations[begin:end]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackPlan:
+    """A complete plan."""
+
+    sequence_length: int
+    """Largest number of tokens in a pack."""
+    splits: dict[Split, SplitPlan]
+    meta: dict[str, Any]
+    """plan.json as it is on disk."""
+
+
+def pack_ref(language: str, row: int) -> int:
+    """Returns a reference as one number."""
+    return LANGUAGE_INDEX[language] << _ROW_BITS | row
+
+
+def unpack_ref(value: int) -> ConversationRef:
+    """Returns the reference that ``pack_ref`` made a number of."""
+    return ConversationRef(language=_CODES[value >> _ROW_BITS], row=value & ((1 << _ROW_BITS) - 1))
+
+
+def write_plan(path: Path, plan: PackPlan) -> None:
+    """Writes the plan's files into an existing directory (stage it with ``staged_directory``)."""
+    for split, schedule in plan.splits.items():
+        for name in ("conversations", "pack_offsets", "step_offsets"):
+            array: npt.NDArray[np.uint64] = getattr(schedule, name)
+            write_bytes(path / split / f"{name}.bin", array.astype("<u8").tobytes())
+    counts = {
+        split: {
+            "conversations": len(schedule.conversations),
+            "packs": schedule.packs,
+            "steps": schedule.steps,
+        }
+        for split, schedule in plan.splits.items()
+    }
+    write_json(
+        path / "plan.json",
+        {
+            **plan.meta,
+            "format_version": FORMAT_VERSION,
+            "sequence_length": plan.sequence_length,
+            "languages": list(_CODES),
+            "splits": counts,
+        },
+    )
+
+
+def read_plan(path: Path) -> PackPlan:
+    """Reads a plan and checks that its files agree.
+
+    Raises:
+        MissingInputError: a file is missing.
+        DataError: a file is truncated, of another version, or contradicts plan.json.
+    """
+    meta_path = require(path / "plan.json", made_by="minilingua pack")
+    meta = json.loads(meta_path.read_text(encoding="utf-8"))
+    if meta.get("format_version") != FORMAT_VERSION or meta.get("languages") != list(_CODES):
+        raise DataError(f"{meta_path} is of another version; run `dvc repro pack`")
+    splits: dict[Split, SplitPlan] = {}
+    for split, counts in meta["splits"].items():
+
+        def array(name: str, length: int, split: str = split) -> npt.NDArray[np.uint64]:
+            file = require(path / split / f"{name}.bin", made_by="minilingua pack")
+            found = file.stat().st_size
+            if found != 8 * length:
+                raise DataError(
+                    f"{file} has {found} bytes where plan.json implies {8 * length}: it is "
+                    "truncated or changed; `dvc checkout` restores it"
+                )
+            return np.fromfile(file, dtype="<u8")
+
+        schedule = SplitPlan(
+            conversations=array("conversations", counts["conversations"]),
+            pack_offsets=array("pack_offsets", counts["packs"] + 1),
+            step_offsets=array("step_offsets", counts["steps"] + 1),
+        )
+        if (
+            int(schedule.pack_offsets[-1]) != len(schedule.conversations)
+            or int(schedule.step_offsets[-1]) != schedule.packs
+        ):
+            raise DataError(f"{path / split}: offsets contradict plan.json; `dvc checkout`")
+        splits[split] = schedule
+    return PackPlan(sequence_length=int(meta["sequence_length"]), splits=splits, meta=meta)

@@ -1,0 +1,120 @@
+"""What passes between the stages: frozen records, stored one a line as canonical JSON.
+
+native row ─► MultipleChoiceItem ─► InstructionExample ─┐
+native row ────────────────────────► InstructionExample ─┴► Conversation ─► TokenizedConversation
+                                                                            (core/tokens.py)
+base, result ─► Score
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+Role = Literal["system", "user", "assistant"]
+
+AnswerFormat = Literal["letter", "number", "text"]
+ANSWER_FORMATS: tuple[AnswerFormat, ...] = ("letter", "number", "text")
+
+Task = Literal["instruction", "mcqa", "code"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+    """Plain text. What spells a special token is text here and stays text when tokenized."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultipleChoiceItem:
+    """A multiple-choice question as its source has it, with the answer key resolved."""
+
+    source: str
+    """Name of the source, as in ``sources.include`` of params.yaml."""
+    row: str
+    """Where it stands, for messages: ``<file>:<line or row, from 1>``."""
+    language: str
+    question: str
+    options: tuple[str, ...]
+    """Two or more, in the order of the source."""
+    answer: int
+    """0-based index of the correct option."""
+    fact: str | None = None
+    """What is asked, equal over languages and wordings; only where the source tells (sample)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The options of a multiple-choice example, as they are shown in its prompt."""
+
+    question: str
+    """The bare question, without template and options."""
+    options: tuple[str, ...]
+    """Option texts in the order shown."""
+    candidates: tuple[str, ...]
+    """What the model may answer, one per option: letters, numbers or the option texts."""
+    answer: int
+    """0-based index of the correct one, in the order shown."""
+    answer_format: AnswerFormat
+    instruction_language: str
+    """Language code of the instruction around the question: ``en`` or the item's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstructionExample:
+    """A conversation before curation: what an adapter or the MCQA builder makes of one row."""
+
+    source: str
+    row: str
+    """Where it stands, for messages: ``<file>:<line or row, from 1>``."""
+    language: str
+    task: Task
+    messages: tuple[Message, ...]
+    """Alternating user and assistant turns, ended by an assistant; a system turn may lead."""
+    key: str
+    """Identity of *what is asked* (``content_id`` of the bare question or first prompt): decides
+    the split, so that one question never stands on both sides in two formats."""
+    choice: Choice | None = None
+    """Set for ``mcqa`` only."""
+    fact: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A curated conversation, in its split."""
+
+    id: str
+    """``content_id`` of language, roles and contents: equal text has an equal id."""
+    key: str
+    source: str
+    language: str
+    task: Task
+    messages: tuple[Message, ...]
+    choice: Choice | None = None
+    fact: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One figure of ``reports/evaluation.json``."""
+
+    model: Literal["base", "result"]
+    task: str
+    """What was asked of it, such as ``mcqa``, ``mcqa_seen_facts``, ``mcqa_unseen_facts``, ``loss``,
+    ``loss_shuffled_prompts`` or ``unigram_loss``."""
+    language: str
+    """Language code, or ``all``."""
+    answer_format: str | None
+    instruction_language: str | None
+    """``en``, ``native`` or None where it does not apply."""
+    metric: str
+    """``accuracy``, ``chance`` or ``nats_per_supervised_token``."""
+    value: float
+    stderr: float | None
+    """Standard error of ``value`` over the ``n`` items, or None where it has none."""
+    n: int
+    """Items (accuracy) or supervised tokens (losses) behind it."""

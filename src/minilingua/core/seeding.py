@@ -1,0 +1,32 @@
+"""Seeds are derived from one root seed and a path of names; nothing uses a global generator.
+
+Two consumers with different names get independent streams, and adding a consumer changes no
+other one's stream.
+"""
+
+import hashlib
+
+import numpy as np
+
+
+def derive_seed(root: int, *names: str | int) -> int:
+    """Returns a seed in [0, 2**63) that depends on ``root`` and every name, and their order."""
+    path = "\x1f".join([str(root), *(str(name) for name in names)])
+    digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(root: int, *names: str | int) -> np.random.Generator:
+    """Returns a NumPy generator (PCG64) on the derived seed."""
+    return np.random.Generator(np.random.PCG64(derive_seed(root, *names)))
+
+
+def unit_hash(text: str, salt: str = "") -> float:
+    """Returns a number in [0, 1) that depends on the text alone: the same on every machine."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8, salt=salt.encode()[:16]).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def content_id(text: str) -> str:
+    """Returns 16 hexadecimal digits that identify a text (64-bit BLAKE2b)."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,156 @@
+"""Tokenized conversations on disk: flat arrays that are memory-mapped, one directory a language.
+
+    tokens.bin      uint16 or uint32, little-endian: all conversations, one after the other
+    loss_mask.bin   uint8, as long as tokens.bin: 1 where the token is a target of the loss
+    offsets.bin     uint64 [conversations + 1]: conversation i is tokens[offsets[i]:offsets[i + 1]]
+    ids.bin         uint64 [conversations]: the conversation ids (16 hexadecimal digits) as numbers
+    meta.json       dtype, counts, digest of the tokenizer that made it, format version
+
+Masks say which *tokens* are targets. Nothing is shifted here; the training and evaluation losses
+shift once, when they pair position i with token i + 1.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minilingua.core.errors import DataError
+from minilingua.core.files import require, staged_directory, write_json
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedConversation:
+    """One conversation as token ids."""
+
+    id: str
+    """The conversation's id: 16 hexadecimal digits."""
+    tokens: npt.NDArray[np.uint32]
+    """[n] token ids, from the begin token to the last end-of-turn token."""
+    loss_mask: npt.NDArray[np.uint8]
+    """[n] 1 where the token is predicted and supervised: assistant text and its end-of-turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFile:
+    """The conversations of one language and split, memory-mapped."""
+
+    path: Path
+    tokens: npt.NDArray[Any]
+    """[total] uint16 or uint32 token ids."""
+    loss_mask: npt.NDArray[np.uint8]
+    """[total]."""
+    offsets: npt.NDArray[np.uint64]
+    """[conversations + 1]."""
+    ids: npt.NDArray[np.uint64]
+    """[conversations]."""
+    tokenizer_digest: str
+    """SHA-256 that names the tokenizer and chat template."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Returns the number of tokens of each conversation, [conversations]."""
+        bounds = self.offsets.astype(np.int64)
+        return bounds[1:] - bounds[:-1]
+
+    def __getitem__(self, row: int) -> TokenizedConversation:
+        begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        return TokenizedConversation(
+            id=f"{int(self.ids[row]):016x}",
+            tokens=np.asarray(self.tokens[begin:end], dtype=np.uint32),
+            loss_mask=np.asarray(self.loss_mask[begin:end]),
+        )
+
+
+def write_token_file(
+    path: Path,
+    conversations: Iterable[TokenizedConversation],
+    *,
+    vocab_size: int,
+    tokenizer_digest: str,
+) -> int:
+    """Writes one language's directory in one step and returns its number of conversations.
+
+    Streams: memory does not grow with the number of tokens.
+    """
+    dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+    lengths: list[int] = []
+    ids: list[int] = []
+    supervised = 0
+    with staged_directory(path) as aside:
+        with (
+            (aside / "tokens.bin").open("wb") as tokens,
+            (aside / "loss_mask.bin").open("wb") as masks,
+        ):
+            for conversation in conversations:
+                tokens.write(conversation.tokens.astype(dtype).tobytes())
+                masks.write(conversation.loss_mask.astype(np.uint8).tobytes())
+                lengths.append(len(conversation.tokens))
+                ids.append(int(conversation.id, 16))
+                supervised += int(conversation.loss_mask.sum())
+        offsets = np.zeros(len(lengths) + 1, dtype="<u8")
+        np.cumsum(lengths, out=offsets[1:])
+        (aside / "offsets.bin").write_bytes(offsets.tobytes())
+        (aside / "ids.bin").write_bytes(np.array(ids, dtype="<u8").tobytes())
+        write_json(
+            aside / "meta.json",
+            {
+                "format_version": FORMAT_VERSION,
+                "dtype": dtype.str,
+                "conversations": len(ids),
+                "tokens": int(offsets[-1]),
+                "supervised_tokens": supervised,
+                "vocab_size": vocab_size,
+                "tokenizer_digest": tokenizer_digest,
+            },
+        )
+    return len(ids)
+
+
+def open_token_file(path: Path) -> TokenFile:
+    """Memory-maps one language's directory.
+
+    Raises:
+        MissingInputError: the directory or one of its files is missing.
+        DataError: the sizes of its files contradict meta.json (truncated or mixed up).
+    """
+    meta_path = require(path / "meta.json", made_by="minilingua tokenize")
+    meta = json.loads(meta_path.read_text(encoding="utf-8"))
+    if meta.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{meta_path}: format_version is {meta.get('format_version')!r}, "
+            f"this code reads {FORMAT_VERSION}; run `dvc repro tokenize`"
+        )
+    total, count = int(meta["tokens"]), int(meta["conversations"])
+
+    def mapped(name: str, dtype: str, length: int) -> npt.NDArray[Any]:
+        file = require(path / name, made_by="minilingua tokenize")
+        found, expected = file.stat().st_size, length * np.dtype(dtype).itemsize
+        if found != expected:
+            raise DataError(
+                f"{file} has {found} bytes where meta.json implies {expected}: it is truncated "
+                "or changed; `dvc checkout` restores it"
+            )
+        if length == 0:  # an empty file cannot be mapped
+            return np.zeros(0, dtype=dtype)
+        return np.memmap(file, dtype=dtype, mode="r", shape=(length,))
+
+    file = TokenFile(
+        path=path,
+        tokens=mapped("tokens.bin", meta["dtype"], total),
+        loss_mask=mapped("loss_mask.bin", "u1", total),
+        offsets=mapped("offsets.bin", "<u8", count + 1),
+        ids=mapped("ids.bin", "<u8", count),
+        tokenizer_digest=meta["tokenizer_digest"],
+    )
+    if int(file.offsets[-1]) != total or (count and int(file.lengths().min()) <= 0):
+        raise DataError(f"{path / 'offsets.bin'} contradicts meta.json; `dvc checkout` restores it")
+    return file

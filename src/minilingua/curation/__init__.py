@@ -1,0 +1,1 @@
+"""Examples of all sources become filtered, shuffled, split conversations."""

@@ -1,0 +1,1 @@
+"""Base and result scored on held-out data."""

@@ -1,0 +1,1 @@
+"""Multiple-choice items become conversations in three answer formats."""

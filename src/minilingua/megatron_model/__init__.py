@@ -1,0 +1,1 @@
+"""The Megatron model itself: what training and conversion share."""

@@ -1,0 +1,1 @@
+"""The schedule of the training: mixture, packs, steps."""

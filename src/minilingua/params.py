@@ -1,0 +1,384 @@
+"""params.yaml, typed: the only source of hyper-parameters, one model a section.
+
+The docstring under each field is its description: ``minilingua configure`` writes it as the
+comment above the key. What decides *where* a run executes (cluster, image) is not here.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from minilingua.core.errors import MissingInputError, ParamsError, did_you_mean
+from minilingua.core.languages import LANGUAGES
+from minilingua.core.records import AnswerFormat
+
+PARAMS_FILE = Path("params.yaml")
+
+SourceName = Literal[
+    "buffet",
+    "polyglot_prompt",
+    "bactrian_x",
+    "aya",
+    "alpaca",
+    "arc_challenge",
+    "swefaq",
+    "truthfulqa_cs",
+    "include",
+    "exams",
+    "self_oss_instruct",
+]
+LanguageCode = Literal[
+    "en", "de", "es", "fr", "it", "pt", "nl", "pl", "cs", "bg", "el", "fi", "sv", "code"
+]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Strict: no unknown keys, no coercion, no NaN, immutable."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class SampleParams(Section):
+    """Size of the generated sample."""
+
+    facts: Count
+    """True facts (CLDR) that the questions ask about; each recurs in many languages."""
+    instruction_rows: Count
+    """Instruction rows a language, over its instruction sources together."""
+    mcqa_rows: Count
+    """Multiple-choice rows a language, over its MCQA sources together."""
+    code_rows: Count
+    """Code instruction rows."""
+
+
+class SourcesParams(Section):
+    """Which raw data, and from where."""
+
+    origin: Literal["sample", "mirror"]
+    """sample: generated from CLDR facts; mirror: copied from a local directory."""
+    mirror: str | None
+    """Directory with one folder a source in its native layout; for origin mirror only."""
+    include: tuple[SourceName, ...]
+    """Sources to read."""
+    sample: SampleParams
+    """Size of the generated sample; for origin sample only."""
+
+    @model_validator(mode="after")
+    def _mirror_is_named(self) -> "SourcesParams":
+        if (self.origin == "mirror") != (self.mirror is not None):
+            raise ValueError("mirror names a directory exactly when origin is 'mirror'")
+        return self
+
+
+class McqaParams(Section):
+    """How multiple-choice items become conversations."""
+
+    answer_formats: dict[AnswerFormat, Share]
+    """Share of items answered by letter, by number and by full text; exact per language."""
+    english_instructions: Share
+    """Share of items whose instruction is English, the rest in the item's language; exact."""
+    shown_options: Annotated[int, Field(ge=2, le=26)]
+    """Options shown: the correct one and sampled distractors; items with fewer show fewer."""
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> "McqaParams":
+        if not math.isclose(sum(self.answer_formats.values()), 1, abs_tol=1e-9):
+            raise ValueError(
+                f"answer_formats sum to {sum(self.answer_formats.values()):g} instead of 1"
+            )
+        return self
+
+
+class CurateParams(Section):
+    """Filters and the split."""
+
+    max_characters: Count
+    """Longer conversations are dropped."""
+    validation: Share
+    """Share of questions, by content hash, for validation loss and early stopping."""
+    test: Share
+    """Share of questions, by content hash, kept for the final evaluation."""
+    minimum_test_mcqa: Annotated[int, Field(ge=0)]
+    """Least multiple-choice questions a language in test, where the language has twice as many."""
+    unseen_facts: Share
+    """Share of facts, by hash, of which no wording in any language is trained on."""
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "CurateParams":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing for training")
+        return self
+
+
+class TokenizerParams(Section):
+    """The tokenizer."""
+
+    origin: Literal["train", "local"]
+    """train: SentencePiece BPE with byte fallback on the training split; local: from path."""
+    path: str | None
+    """Directory of a Hugging Face tokenizer with a chat template; for origin local only."""
+    vocab_size: Annotated[int, Field(ge=320)]
+    """Size of the vocabulary, special and byte tokens included."""
+
+    @model_validator(mode="after")
+    def _path_is_named(self) -> "TokenizerParams":
+        if (self.origin == "local") != (self.path is not None):
+            raise ValueError("path names a directory exactly when origin is 'local'")
+        return self
+
+
+class ModelParams(Section):
+    """Shape of the model (Llama architecture: RMSNorm, SwiGLU, RoPE, no biases)."""
+
+    name: str
+    """Name of the preset, for people."""
+    hidden_size: Count
+    """Width of the residual stream."""
+    ffn_hidden_size: Count
+    """Width of the SwiGLU feed-forward."""
+    layers: Count
+    """Transformer layers."""
+    attention_heads: Count
+    """Query heads."""
+    kv_groups: Count
+    """Key-value heads (grouped-query attention)."""
+    tied_embeddings: bool
+    """The output layer shares the embedding matrix."""
+    rope_base: Annotated[float, Field(gt=0)]
+    """Base of the rotary position embedding."""
+    norm_epsilon: Annotated[float, Field(gt=0)]
+    """Epsilon of RMSNorm."""
+    max_positions: Count
+    """Longest sequence that the model declares to support."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelParams":
+        if self.hidden_size % self.attention_heads or self.attention_heads % self.kv_groups:
+            raise ValueError(
+                f"hidden_size {self.hidden_size}, attention_heads {self.attention_heads} and "
+                f"kv_groups {self.kv_groups} must divide one another"
+            )
+        return self
+
+
+class BaseParams(Section):
+    """Weights that fine-tuning starts from."""
+
+    origin: Literal["random", "local"]
+    """random: seeded normal initialisation of model; local: a Hugging Face model from path."""
+    path: str | None
+    """Directory of a Hugging Face Llama model; for origin local only."""
+    init_std: Annotated[float, Field(gt=0)]
+    """Standard deviation of the random initialisation."""
+
+    @model_validator(mode="after")
+    def _path_is_named(self) -> "BaseParams":
+        if (self.origin == "local") != (self.path is not None):
+            raise ValueError("path names a directory exactly when origin is 'local'")
+        return self
+
+
+class MixtureParams(Section):
+    """How often each language is seen."""
+
+    name: str
+    """Name of the mixture, for people."""
+    unit: Literal["conversations", "tokens", "supervised_tokens"]
+    """What the weights are shares of."""
+    weights: dict[LanguageCode, Annotated[float, Field(gt=0)]] | None
+    """Relative weight of each language, normalised; null: every conversation once an epoch."""
+
+
+class PackParams(Section):
+    """The schedule: packs, global batch, length of the run."""
+
+    sequence_length: Count
+    """Tokens a pack holds at most; longer conversations are dropped and counted."""
+    global_batch: Count
+    """Size of one optimizer step, in global_batch_unit."""
+    global_batch_unit: Literal["conversations", "tokens"]
+    """256 conversations are about 41k tokens, 256 packs of 2048 are 524k: not the same run."""
+    epochs: Annotated[float, Field(gt=0)]
+    """Length of the whole schedule in passes over the training split; early stopping may cut it."""
+
+
+class EarlyStoppingParams(Section):
+    """When to stop before the plan ends."""
+
+    enabled: bool
+    """Stop by the validation loss; otherwise decisions are recorded but never stop."""
+    patience: Count
+    """Evaluations in a row without improvement that end the training."""
+    min_delta: Annotated[float, Field(ge=0)]
+    """Least decrease of the validation loss (nats) that counts as an improvement."""
+
+
+class TrainParams(Section):
+    """Optimizer, schedule, evaluation and execution profile of the training."""
+
+    learning_rate_schedule: Literal["constant", "linear", "cosine"]
+    """Course of the learning rate after the warm-up."""
+    lr: Annotated[float, Field(gt=0)]
+    """Peak learning rate."""
+    min_lr: Annotated[float, Field(ge=0)]
+    """Learning rate at the end of a decaying schedule."""
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps of linear warm-up from zero."""
+    adam_beta1: Share
+    """AdamW, first moment."""
+    adam_beta2: Share
+    """AdamW, second moment."""
+    adam_epsilon: Annotated[float, Field(gt=0)]
+    """AdamW, epsilon."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Decoupled weight decay; not applied to norms."""
+    clip_grad: Annotated[float, Field(gt=0)]
+    """Largest global gradient norm."""
+    hidden_dropout: Share
+    """Dropout on the residual stream."""
+    attention_dropout: Share
+    """Dropout on attention probabilities."""
+    micro_batch: Count
+    """Packs joined in one forward and backward call; changes speed and memory, not the loss."""
+    eval_interval: Count
+    """Optimizer steps between evaluations."""
+    save_interval: Count
+    """Optimizer steps between checkpoints for resuming."""
+    keep_checkpoints: Count
+    """Checkpoints for resuming that are kept beside the best one."""
+    early_stopping: EarlyStoppingParams
+    """When to stop before the plan ends."""
+    precision: Literal["fp32", "bf16"]
+    """Arithmetic of the forward and backward pass; master weights are fp32."""
+    profile: Literal["bitwise", "fast"]
+    """bitwise: the same bytes again on the same machine; fast: fused kernels on GPUs."""
+    attention: Literal["auto", "te", "varlen", "sdpa"]
+    """Attention backend; auto takes the best that is installed."""
+    threads: Count
+    """CPU threads of the math library; another number changes the last bits."""
+
+
+class ConvertParams(Section):
+    """The Hugging Face export."""
+
+    dtype: Literal["float32", "bfloat16"]
+    """Type of the exported weights."""
+    parity_tolerance: Annotated[float, Field(gt=0)]
+    """Largest absolute difference of logits, both models in fp32."""
+
+
+class EvaluateParams(Section):
+    """The evaluation of base and result."""
+
+    batch_tokens: Count
+    """Tokens (padding included) of one forward call."""
+    max_items: Count | None
+    """Multiple-choice questions a language at most; null: all of test."""
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    experiment: str
+    """Name of the experiment, for people."""
+    seed: Annotated[int, Field(ge=0)]
+    """Root of every derived seed."""
+    languages: tuple[LanguageCode, ...]
+    """Languages to train on; code is the pseudo-language of programming instructions."""
+    sources: SourcesParams
+    mcqa: McqaParams
+    curate: CurateParams
+    tokenizer: TokenizerParams
+    model: ModelParams
+    base: BaseParams
+    mixture: MixtureParams
+    pack: PackParams
+    train: TrainParams
+    convert: ConvertParams
+    evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Params":
+        if len(set(self.languages)) != len(self.languages) or not self.languages:
+            raise ValueError("languages: each language once, at least one")
+        outside = [code for code in self.mixture.weights or () if code not in self.languages]
+        if outside:
+            raise ValueError(f"mixture.weights: {outside[0]!r} is not among languages")
+        if self.pack.sequence_length > self.model.max_positions:
+            raise ValueError(
+                f"pack.sequence_length {self.pack.sequence_length} exceeds "
+                f"model.max_positions {self.model.max_positions}"
+            )
+        if self.pack.global_batch_unit == "tokens" and (
+            self.pack.global_batch < self.pack.sequence_length
+        ):
+            raise ValueError(
+                f"pack.global_batch {self.pack.global_batch} tokens is less than one pack of "
+                f"{self.pack.sequence_length}"
+            )
+        return self
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Reads and validates params.yaml.
+
+    Raises:
+        MissingInputError: there is no such file.
+        ParamsError: not YAML, or a key is unknown, missing, of the wrong type or out of range.
+    """
+    if not path.exists():
+        raise MissingInputError(f"{path} is missing; `minilingua configure` writes it")
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: expected sections such as 'train:', found {raw!r}")
+    return validate_params(raw, str(path))
+
+
+def validate_params(raw: dict[str, Any], where: str) -> Params:
+    """Validates a nested mapping; messages begin with ``where``.
+
+    Raises:
+        ParamsError: as for ``load_params``.
+    """
+    try:
+        # Through JSON: strict mode then takes lists for tuples but still no "1e-5" for a number.
+        return Params.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise ParamsError("; ".join(_explain(item, where) for item in error.errors())) from error
+    except TypeError as error:  # a YAML date or set
+        raise ParamsError(f"{where}: {error}") from error
+
+
+def _explain(item: Any, where: str) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        section: Any = Params
+        for part in item["loc"][:-1]:
+            section = section.model_fields[part].annotation
+        allowed = list(section.model_fields)
+        return f"{where}: unknown key {key!r}{did_you_mean(str(item['loc'][-1]), allowed)}"
+    if item["type"] == "missing":
+        return f"{where}: key {key!r} is missing; `minilingua configure` writes complete files"
+    found = item["input"]
+    shown = f", found {found!r}" if not isinstance(found, dict) else ""
+    nearest = ""
+    if item["type"] == "literal_error" and isinstance(found, str):
+        nearest = did_you_mean(found, LANGUAGES if "languages" in key else ())
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{where}: {key + ': ' if key else ''}{message}{shown}{nearest}"

@@ -1,0 +1,1 @@
+"""MLflow, release and passport: everything that happens after a stage."""
