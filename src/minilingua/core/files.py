@@ -91,8 +91,9 @@ def write_jsonl(path: Path, records: Iterable[Any]) -> int:
     count = 0
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as stream:
-            for count, record in enumerate(records, start=1):
+            for record in records:
                 stream.write(dump_record(record) + "\n")
+                count += 1
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
