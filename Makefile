@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine: `make repro` and `make test`. Both set up when needed.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test lint clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## make .venv with every pinned package
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, $(PYTHON) is {v[0]}.{v[1]}; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: .venv/.ready ## raw data to fine-tuned model, evaluation, MLflow and release
+	dvc repro
+	minilingua track
+	minilingua release
+
+test: .venv/.ready ## all tests, on the CPU
+	pytest
+
+lint: .venv/.ready ## formatting, style, types and import directions
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+clean: ## remove what DVC and git can bring back; runs/ and mlruns/ stay
+	rm -rf data models reports .pytest_cache .mypy_cache .ruff_cache .hypothesis
