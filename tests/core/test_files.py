@@ -1,0 +1,91 @@
+"""Files are replaced whole or not at all, and the same values give the same bytes."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.files import (
+    canonical_json,
+    read_jsonl,
+    require,
+    staged_directory,
+    tree_digest,
+    write_bytes,
+    write_jsonl,
+)
+from minilingua.core.records import Message
+
+
+def test_a_failing_block_leaves_the_old_directory(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with staged_directory(target) as aside:
+        (aside / "a").write_text("old")
+
+    def fail_half_way() -> None:
+        with staged_directory(target) as aside:
+            (aside / "a").write_text("new")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail_half_way()
+    assert (target / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_hard_linked_copy_is_not_changed_by_a_rewrite(tmp_path: Path) -> None:
+    original, cached = tmp_path / "file", tmp_path / "cache"
+    write_bytes(original, b"one")
+    cached.hardlink_to(original)
+    write_bytes(original, b"two")
+    assert cached.read_bytes() == b"one"
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none(), max_size=5))
+def test_canonical_json_does_not_depend_on_insertion_order(value: dict[str, object]) -> None:
+    backwards = dict(reversed(list(value.items())))
+    assert canonical_json(value) == canonical_json(backwards)
+
+
+def test_records_come_back(tmp_path: Path) -> None:
+    rows = [
+        Message(role="user", content="Ünïcode\n\u2028 line"),
+        Message(role="assistant", content=""),
+    ]
+    path = tmp_path / "rows.jsonl"
+    assert write_jsonl(path, rows) == 2
+    assert list(read_jsonl(path, Message)) == rows
+    assert path.read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('{"role":"robot","content":"x"}', "role"),
+        ('{"role":"user"}', "content"),
+        ('{"role":"user","content":3}', "content"),
+        ("not json", "line"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, key: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"role":"user","content":"x"}\n' + line + "\n")
+    with pytest.raises(DataError, match=rf"rows\.jsonl:2: {key}"):
+        list(read_jsonl(path, Message))
+
+
+def test_a_missing_file_names_the_stage_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="`minilingua fetch` makes it"):
+        require(tmp_path / "absent", made_by="minilingua fetch")
+
+
+def test_tree_digest_sees_names_and_bytes_but_not_byte_code(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    before = tree_digest(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_text("x")
+    assert tree_digest(tmp_path) == before
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert tree_digest(tmp_path) != before

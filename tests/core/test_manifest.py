@@ -1,0 +1,21 @@
+"""Every dropped row has a reason and a count."""
+
+import json
+from pathlib import Path
+
+from minilingua.core.manifest import Manifest
+
+
+def test_counts_add_up_and_bytes_do_not_depend_on_order(tmp_path: Path) -> None:
+    for name, order in (("a", 1), ("b", -1)):
+        manifest = Manifest(stage="curate")
+        for source, language, rows in [("exams", "bg", 3), ("aya", "fi", 2)][::order]:
+            manifest.keep(source, language, rows)
+        for reason in ["empty_answer", "too_long"][::order]:
+            manifest.drop(reason, "aya", "fi")
+        manifest.write(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    written = json.loads((tmp_path / "a").read_text())
+    assert written["rows_kept"] == 5
+    assert written["rows_dropped"] == 2
+    assert written["dropped"]["empty_answer"] == {"aya": {"fi": 1}}

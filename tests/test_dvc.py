@@ -1,0 +1,87 @@
+"""dvc.yaml is true: code dependencies are import closures, parameters are the ones that are read."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+from minilingua.cli import STAGES
+from minilingua.params import Params
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+DVC: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+
+# `minilingua train` launches the worker; where it runs is not part of what is computed.
+ENTRY_MODULES = {name: command.target.partition(":")[0] for name, command in STAGES.items()} | {
+    "train": "minilingua.training.worker"
+}
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("minilingua", cache_dir=None)
+
+
+def _file_of(module: str) -> Path:
+    path = SOURCE / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _closure(graph: grimp.ImportGraph, module: str) -> set[Path]:
+    """The files that importing ``module`` reads: itself, what it imports, and their packages."""
+    modules = {module} | set(graph.find_upstream_modules(module))
+    packages = {
+        ".".join(parts[:depth])
+        for parts in (name.split(".") for name in modules)
+        for depth in range(1, len(parts))
+    }
+    return {_file_of(name) for name in modules | packages}
+
+
+def _listed(stage: str) -> Iterator[Path]:
+    for dependency in DVC[stage].get("deps", []):
+        path = ROOT / dependency
+        if path.is_relative_to(SOURCE):
+            yield from path.rglob("*.py") if path.is_dir() else [path]
+
+
+def test_the_stages_are_those_of_the_command_line() -> None:
+    assert list(DVC) == list(STAGES)
+    assert all(DVC[stage]["cmd"] == f"minilingua {stage}" for stage in STAGES)
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_code_dependencies_are_the_import_closure(stage: str, graph: grimp.ImportGraph) -> None:
+    expected = {str(path.relative_to(ROOT)) for path in _closure(graph, ENTRY_MODULES[stage])}
+    listed = {str(path.relative_to(ROOT)) for path in _listed(stage)}
+    assert listed == expected
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_parameters_are_those_that_the_code_reads(stage: str, graph: grimp.ImportGraph) -> None:
+    sections = "|".join(Params.model_fields)
+    read = {
+        name
+        for path in _closure(graph, ENTRY_MODULES[stage])
+        if path != SOURCE / "minilingua" / "params.py"
+        for name in re.findall(rf"\bparams\.({sections})\b", path.read_text())
+    }
+    assert read == set(DVC[stage]["params"])
+
+
+def test_every_path_is_made_by_one_stage_or_is_in_git() -> None:
+    made = {
+        out if isinstance(out, str) else next(iter(out)) for s in DVC.values() for out in s["outs"]
+    }
+    for stage in DVC.values():
+        for dependency in stage.get("deps", []):
+            inside = any(
+                Path(dependency) == Path(out) or Path(out) in Path(dependency).parents
+                for out in made
+            )
+            assert inside or (ROOT / dependency).exists(), dependency
