@@ -1,4 +1,4 @@
-"""dvc.yaml is true: code dependencies are import closures, parameters are the ones that are read."""
+"""dvc.yaml is true: code dependencies are import closures, parameters are what the code reads."""
 
 import re
 from collections.abc import Iterator

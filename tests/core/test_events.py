@@ -82,7 +82,7 @@ def test_damage_in_the_middle_is_an_error(tmp_path: Path) -> None:
 
 
 def test_compaction_keeps_the_last_of_each_step_in_order() -> None:
-    replayed = [
+    replayed: list[Event] = [
         _step(1),
         _step(2, 9.0),
         _step(3, 9.0),
