@@ -1,0 +1,153 @@
+"""Raw data as records: what the MCQA and curation stages read, one function for each kind.
+
+    data/raw/<source>/ ─► native rows ─► reader of the spec ─┬► MultipleChoiceItem
+                                                             └► InstructionExample
+
+A row that is of no use is dropped under a reason in the manifest, the first few of each reason
+explained in ``rejected_examples``; a file that is not what its spec says ends the stage.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from minilingua.core.errors import DataError, ParamsError
+from minilingua.core.manifest import Manifest
+from minilingua.core.records import InstructionExample, Message, MultipleChoiceItem
+from minilingua.core.seeding import content_id
+from minilingua.sources.native import NativeRow, native_files, native_rows
+from minilingua.sources.readers import instructions, multiple_choice
+from minilingua.sources.readers.rows import (
+    Exchange,
+    Question,
+    RejectedRowError,
+    UnexpectedShapeError,
+)
+from minilingua.sources.spec import Kind, SourceSpec, load_spec
+
+INSTRUCTION_SOURCES: tuple[str, ...] = (
+    "buffet",
+    "polyglot_prompt",
+    "bactrian_x",
+    "aya",
+    "alpaca",
+    "self_oss_instruct",
+)
+"""Sources of prompts and responses, code included: those whose spec says so."""
+MCQA_SOURCES: tuple[str, ...] = ("arc_challenge", "swefaq", "truthfulqa_cs", "include", "exams")
+"""Sources of multiple-choice questions: those whose spec says so."""
+
+FACTS_FILE = "facts.json"
+"""Beside a source's files, of the generated sample only: ``<relative file>:<row>`` ─► fact id."""
+
+EXAMPLES_PER_REASON = 3
+"""Rejected rows that the manifest explains, for each source and reason."""
+
+# Named here rather than imported by the name in the spec, so that the import graph (and with it
+# the dependencies of the DVC stages) shows them.
+_READER_MODULES = {module.__name__: module for module in (instructions, multiple_choice)}
+
+
+def read_multiple_choice(
+    raw: Path, name: str, languages: Sequence[str], manifest: Manifest
+) -> Iterator[MultipleChoiceItem]:
+    """Yields the questions of a multiple-choice source, in a fixed order.
+
+    Args:
+        raw: ``data/raw``.
+        name: one of ``MCQA_SOURCES``.
+        languages: codes to read; those that the source does not cover are ignored.
+        manifest: counts and explains the rows that are dropped.
+
+    Raises:
+        MissingInputError: a file is missing.
+        DataError: a file is not what its spec says.
+        ParamsError: ``name`` is no multiple-choice source.
+    """
+    spec = _spec(name, ("multiple_choice",))
+    facts = _facts(raw / name)
+    for row, where, result in _results(raw, name, spec, languages, manifest):
+        assert isinstance(result, Question)
+        yield MultipleChoiceItem(
+            source=name,
+            row=where,
+            language=row.language,
+            question=result.question,
+            options=result.options,
+            answer=result.answer,
+            fact=facts.get(f"{row.file.relative}:{row.number}"),
+        )
+
+
+def read_instructions(
+    raw: Path, name: str, languages: Sequence[str], manifest: Manifest
+) -> Iterator[InstructionExample]:
+    """Yields the prompts and responses of an instruction or code source, in a fixed order.
+
+    Arguments and errors are those of ``read_multiple_choice``, for ``INSTRUCTION_SOURCES``.
+    """
+    spec = _spec(name, ("instruction", "code"))
+    facts = _facts(raw / name)
+    for row, where, result in _results(raw, name, spec, languages, manifest):
+        assert isinstance(result, Exchange)
+        yield InstructionExample(
+            source=name,
+            row=where,
+            language=row.language,
+            task="code" if spec.kind == "code" else "instruction",
+            messages=(
+                Message(role="user", content=result.prompt),
+                Message(role="assistant", content=result.response),
+            ),
+            key=content_id(row.language + result.prompt),
+            fact=facts.get(f"{row.file.relative}:{row.number}"),
+        )
+
+
+def _spec(name: str, kinds: tuple[Kind, ...]) -> SourceSpec:
+    spec = load_spec(name)
+    if spec.kind not in kinds:
+        raise ParamsError(f"source {name!r} is of kind {spec.kind}, not {' or '.join(kinds)}")
+    return spec
+
+
+def _results(
+    raw: Path, name: str, spec: SourceSpec, languages: Sequence[str], manifest: Manifest
+) -> Iterator[tuple[NativeRow, str, Question | Exchange]]:
+    read = _reader(name, spec)
+    explained: Counter[str] = Counter()
+    for file in native_files(spec, raw / name, languages, hint="; `minilingua fetch` makes them"):
+        for row in native_rows(spec, file, languages):
+            where = f"{name}/{file.relative}:{row.number}"
+            try:
+                yield row, where, read(row.values)
+            except UnexpectedShapeError as error:
+                raise DataError(f"{file.path}:{row.number}: {error}") from error
+            except RejectedRowError as error:
+                manifest.drop(error.reason, name, row.language)
+                explained[error.reason] += 1
+                if explained[error.reason] <= EXAMPLES_PER_REASON:
+                    examples = manifest.details.setdefault("rejected_examples", [])
+                    examples.append(f"{where}: {error.reason}: {error}")
+
+
+def _reader(name: str, spec: SourceSpec) -> Callable[[dict[str, Any]], Question | Exchange]:
+    module, _, function = spec.reader.partition(":")
+    reader = getattr(_READER_MODULES.get(module), function, None)
+    if reader is None:
+        raise DataError(
+            f"sources/specs/{name}.yaml: reader {spec.reader!r} is not a function of "
+            f"{' or '.join(sorted(_READER_MODULES))}"
+        )
+    found: Callable[[dict[str, Any]], Question | Exchange] = reader
+    return found
+
+
+def _facts(directory: Path) -> dict[str, str]:
+    path = directory / FACTS_FILE
+    if not path.exists():
+        return {}
+    facts: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
