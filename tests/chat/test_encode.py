@@ -158,6 +158,6 @@ def test_control_tokens_that_swallow_spaces_of_contents_are_refused(tmp_path: Pa
     ConversationEncoder(read_tokenizer_files(tmp_path))
     file = tmp_path / "tokenizer.json"
     text = file.read_text()
-    file.write_text(text.replace('"rstrip":false', '"rstrip":true'))
+    file.write_text(text.replace('"rstrip": false', '"rstrip": true'))
     with pytest.raises(DataError, match="do not bound contents cleanly"):
         ConversationEncoder(read_tokenizer_files(tmp_path))
