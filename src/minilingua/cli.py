@@ -40,11 +40,9 @@ STAGES: dict[str, Command] = {
     )
 }
 COMMANDS: dict[str, Command] = {
-
-        "configure": Command(
-            "minilingua.configure:main", "compose params.yaml from conf/", is_stage=False
-        )
-    ,
+    "configure": Command(
+        "minilingua.configure:main", "compose params.yaml from conf/", is_stage=False
+    ),
     **STAGES,
     **{
         name: Command(target=target, summary=summary, is_stage=False)
@@ -54,6 +52,8 @@ COMMANDS: dict[str, Command] = {
         )
     },
 }
+_FED_TO_MLFLOW = ("train", "convert", "evaluate")
+"""Stages whose end changes what MLflow shows."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,7 +95,10 @@ def _dispatch(arguments: list[str]) -> int:
     run = _load(command.target)
     from minilingua.params import load_params
 
-    return run(load_params()) or 0
+    code = run(load_params()) or 0
+    if code == 0 and name in _FED_TO_MLFLOW:
+        _load("minilingua.launch.feed:feed_after_stage")(name)
+    return code
 
 
 def _load(target: str) -> Callable[..., int | None]:
