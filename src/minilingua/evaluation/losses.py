@@ -1,0 +1,192 @@
+"""Losses on the test split, in nats per supervised token.
+
+``loss``                      what training minimises, on conversations that it never saw
+``loss_shuffled_prompts``     the same answers, each after another conversation's prompt: how much
+                              worse it is, the answers depend on what was asked
+``unigram_loss``              a baseline that knows nothing but how often each token is an answer
+                              token in the training split (add-one smoothing)
+
+The loss of a language is a ratio, total nats over total tokens; its standard error takes the
+conversations as the independent draws (delta method): with residuals e_i = nats_i - loss * n_i,
+stderr = sqrt(c / (c - 1) * sum e_i^2) / sum n_i over c conversations.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minilingua.core.records import Score, Split
+from minilingua.core.seeding import generator
+from minilingua.core.tokens import TokenFile, open_token_file
+from minilingua.evaluation.model import Request, log_likelihoods
+from minilingua.evaluation.scores import ALL, ModelName
+
+TOKENS = Path("data/tokens")
+METRIC = "nats_per_supervised_token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A conversation cut where its first supervised token begins."""
+
+    id: str
+    """The conversation's id."""
+    language: str
+    prompt: npt.NDArray[np.int64]
+    """[p] token ids, at least one: the first token of all is given, not predicted."""
+    answer: npt.NDArray[np.int64]
+    """[a] token ids from the first supervised one on; later user turns are among them."""
+    mask: npt.NDArray[np.bool_]
+    """[a] True where ``answer`` is supervised."""
+
+    @property
+    def supervised(self) -> int:
+        """Number of supervised tokens."""
+        return int(self.mask.sum())
+
+
+def open_split(split: Split, languages: Iterable[str]) -> dict[str, TokenFile]:
+    """Memory-maps the token files of a split.
+
+    Raises:
+        MissingInputError: a language has none.
+        DataError: a file is damaged.
+    """
+    return {language: open_token_file(TOKENS / split / language) for language in languages}
+
+
+def passages_of(files: Mapping[str, TokenFile]) -> list[Passage]:
+    """Returns the conversations that have supervised tokens, in the order of the files."""
+    passages = []
+    for language, file in files.items():
+        for row in range(len(file)):
+            conversation = file[row]
+            targets = np.flatnonzero(conversation.loss_mask[1:]) + 1
+            if len(targets) == 0:
+                continue
+            cut = int(targets[0])
+            tokens = conversation.tokens.astype(np.int64)
+            passages.append(
+                Passage(
+                    id=conversation.id,
+                    language=language,
+                    prompt=tokens[:cut],
+                    answer=tokens[cut:],
+                    mask=conversation.loss_mask[cut:] != 0,
+                )
+            )
+    return passages
+
+
+def with_shuffled_prompts(passages: Sequence[Passage], seed: int) -> list[Passage]:
+    """Returns the answers of each language, every one after another one's prompt.
+
+    A language with a single passage has no other prompt and is left out.
+
+    Args:
+        passages: in any order; those of a language stay in theirs.
+        seed: root seed.
+    """
+    by_language: dict[str, list[Passage]] = {}
+    for passage in passages:
+        by_language.setdefault(passage.language, []).append(passage)
+    shuffled = []
+    for language, members in by_language.items():
+        if len(members) > 1:
+            rng = generator(seed, "evaluate", "shuffled_prompts", language)
+            shuffled += [
+                Passage(
+                    id=passage.id,
+                    language=language,
+                    prompt=members[other].prompt,
+                    answer=passage.answer,
+                    mask=passage.mask,
+                )
+                for passage, other in zip(members, derangement(len(members), rng), strict=True)
+            ]
+    return shuffled
+
+
+def derangement(n: int, rng: np.random.Generator) -> list[int]:
+    """Returns a permutation of range(n) that leaves nothing in its place, n > 1.
+
+    Sattolo's algorithm: a uniformly random cycle through all of them.
+    """
+    order = list(range(n))
+    for last in range(n - 1, 0, -1):
+        other = int(rng.integers(last))
+        order[last], order[other] = order[other], order[last]
+    return order
+
+
+def model_nats(
+    model: Any, passages: Sequence[Passage], batch_tokens: int, describe: str
+) -> npt.NDArray[np.float64]:
+    """Returns the summed loss [n] over each passage's supervised tokens."""
+    requests = [
+        Request(prefix=tuple(p.prompt.tolist()), branches=(tuple(p.answer.tolist()),))
+        for p in passages
+    ]
+    likelihoods = log_likelihoods(model, requests, batch_tokens, describe)
+    return np.array(
+        [-values[p.mask].sum() for p, (values,) in zip(passages, likelihoods, strict=True)]
+    )
+
+
+def unigram_nats(
+    training: Iterable[TokenFile], passages: Sequence[Passage], vocab_size: int
+) -> npt.NDArray[np.float64]:
+    """Returns the summed loss [n] of the add-one-smoothed unigram over supervised tokens."""
+    counts = np.ones(vocab_size, dtype=np.int64)
+    for file in training:
+        supervised = file.tokens[np.flatnonzero(file.loss_mask)]
+        counts += np.bincount(supervised, minlength=vocab_size)
+    nats = math.log(int(counts.sum())) - np.log(counts)
+    return np.array([nats[p.answer[p.mask]].sum() for p in passages])
+
+
+def loss_scores(
+    model: ModelName,
+    task: str,
+    passages: Sequence[Passage],
+    nats: npt.NDArray[np.float64],
+) -> list[Score]:
+    """Returns the loss of each language and of all together."""
+    languages = np.array([passage.language for passage in passages])
+    tokens = np.array([passage.supervised for passage in passages])
+    scores = []
+    for language in (*dict.fromkeys(languages.tolist()), ALL):
+        members = slice(None) if language == ALL else languages == language
+        value, stderr = ratio(nats[members], tokens[members])
+        scores.append(
+            Score(
+                model=model,
+                task=task,
+                language=language,
+                answer_format=None,
+                instruction_language=None,
+                metric=METRIC,
+                value=value,
+                stderr=stderr,
+                n=int(tokens[members].sum()),
+            )
+        )
+    return scores
+
+
+def ratio(
+    nats: npt.NDArray[np.float64], tokens: npt.NDArray[np.int64]
+) -> tuple[float, float | None]:
+    """Returns total nats over total tokens and its standard error, None for one conversation."""
+    total = int(tokens.sum())
+    value = float(nats.sum()) / total
+    count = len(nats)
+    if count < 2:
+        return value, None
+    residuals = nats - value * tokens
+    return value, math.sqrt(count / (count - 1) * float((residuals**2).sum())) / total
