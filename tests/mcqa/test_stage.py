@@ -1,0 +1,176 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from minilingua.core.errors import MissingInputError
+from minilingua.core.files import read_jsonl, tree_digest
+from minilingua.core.manifest import Manifest
+from minilingua.core.records import ANSWER_FORMATS, InstructionExample, MultipleChoiceItem
+from minilingua.mcqa import stage
+from minilingua.params import Params, load_params
+from tests.mcqa.test_build import answer_read_back
+
+ROOT = Path(__file__).parents[2]
+NAMES = {"de": "German", "bg": "Bulgarian"}
+SIZES = {"de": 37, "bg": 24, "en": 15}
+
+
+def params() -> Params:
+    committed = load_params(ROOT / "params.yaml")
+    sources = committed.sources.model_copy(update={"include": ("exams", "arc_challenge", "aya")})
+    return committed.model_copy(
+        update={"languages": ("bg", "de", "en", "code"), "sources": sources}
+    )
+
+
+def exam_row(language: str, number: int, key: str | None = None) -> dict[str, object]:
+    answer = number % 3
+    choices = [
+        {"text": f"option {number if place == answer else 900 + place}", "label": label}
+        for place, label in enumerate("ABCD" if number % 2 else "ABC")
+    ]
+    info = {"grade": 8, "subject": "Zahlen", "language": NAMES.get(language, "English")}
+    return {
+        "id": f"{language}-{number}",
+        "question": {"stem": f"{language}: {{which}} {number}?", "choices": choices},
+        "answerKey": key or "ABC"[answer],
+        "info": info,
+    }
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for language in NAMES:
+        rows = [exam_row(language, number) for number in range(SIZES[language])]
+        write_rows(Path("data/raw/exams") / language / "train.jsonl", [*rows, rows[0]])
+    write_rows(Path("data/raw/exams/de/dev.jsonl"), [exam_row("de", 500, key="@")])
+    rows = [exam_row("en", number) for number in range(SIZES["en"])]
+    for row in rows:
+        del row["info"]
+    write_rows(Path("data/raw/arc_challenge/ARC-Challenge-Train.jsonl"), rows)
+    return tmp_path
+
+
+def built(name: str) -> list[InstructionExample]:
+    return list(read_jsonl(Path("data/mcqa") / f"{name}.jsonl", InstructionExample))
+
+
+@pytest.mark.usefixtures("raw")
+def test_every_built_item_answers_its_own_question() -> None:
+    """Re-derives the answer from the prompt, and from how ``exam_row`` made the question."""
+    stage.run(params())
+    for language, size in SIZES.items():
+        for name, formats in ((language, 1), (f"all_formats/{language}", 3)):
+            examples = built(name)
+            assert len(examples) == size * formats
+            for example in examples:
+                assert example.choice is not None
+                number = int(example.choice.question.removesuffix("?").split()[-1])
+                assert answer_read_back(example) == f"option {number}"
+                assert example.choice.question in example.messages[0].content
+                assert (example.task, example.language) == ("mcqa", language)
+
+
+@pytest.mark.usefixtures("raw")
+def test_quotas_hold_in_the_files_and_in_the_manifest() -> None:
+    stage.run(params())
+    formats: Counter[str] = Counter()
+    instructions: Counter[str] = Counter()
+    manifest = json.loads(Path("data/mcqa/manifest.json").read_text())
+    for language, size in SIZES.items():
+        choices = [example.choice for example in built(language) if example.choice]
+        here = Counter(choice.answer_format for choice in choices)
+        spoken = Counter(choice.instruction_language for choice in choices)
+        assert manifest["details"]["quotas"][language]["answer_formats"] == here
+        assert all(
+            abs(here[name] - share * size) < 1
+            for name, share in params().mcqa.answer_formats.items()
+        )
+        formats.update(here)
+        if language == "en":
+            assert spoken == {"en": size}
+        else:
+            assert abs(spoken["en"] - 0.3 * size) < 1
+            assert spoken["en"] + spoken[language] == size
+            instructions.update("en" if code == "en" else "native" for code in spoken.elements())
+    assert formats == {"letter": 30, "number": 23, "text": 23}  # of 76: 30.4, 22.8, 22.8
+    assert instructions == {"en": 18, "native": 43}  # of 61: 18.3, 42.7
+    total = manifest["details"]["quotas_total"]
+    assert total["answer_formats"] == formats
+    assert total["instructions_except_english"] == instructions
+
+
+@pytest.mark.usefixtures("raw")
+def test_drops_are_counted() -> None:
+    stage.run(params())
+    manifest = json.loads(Path("data/mcqa/manifest.json").read_text())
+    assert manifest["rows_kept"] == sum(SIZES.values())
+    assert manifest["dropped"]["repeated_question"] == {"exams": {"bg": 1, "de": 1}}
+    assert manifest["dropped"]["key_outside_options"] == {"exams": {"de": 1}}
+    assert manifest["rows_dropped"] == 3
+    assert manifest["details"]["rejected_examples"]
+
+
+@pytest.mark.usefixtures("raw")
+def test_all_formats_hold_the_quota_example_and_its_two_siblings() -> None:
+    stage.run(params())
+    for language in SIZES:
+        chosen = {example.key: example for example in built(language)}
+        assert len(chosen) == SIZES[language]
+        siblings: dict[str, list[InstructionExample]] = {}
+        for example in built(f"all_formats/{language}"):
+            siblings.setdefault(example.key, []).append(example)
+        assert siblings.keys() == chosen.keys()
+        for key, group in siblings.items():
+            choices = [example.choice for example in group if example.choice]
+            assert [choice.answer_format for choice in choices] == list(ANSWER_FORMATS)
+            assert len({(choice.options, choice.instruction_language) for choice in choices}) == 1
+            assert chosen[key] in group
+
+
+@pytest.mark.usefixtures("raw")
+def test_the_same_inputs_give_the_same_bytes_and_another_seed_others() -> None:
+    stage.run(params())
+    first = tree_digest(Path("data/mcqa"))
+    stage.run(params())
+    assert tree_digest(Path("data/mcqa")) == first
+    stage.run(params().model_copy(update={"seed": 1}))
+    assert tree_digest(Path("data/mcqa")) != first
+
+
+def test_the_order_of_items_does_not_matter() -> None:
+    items = [
+        MultipleChoiceItem(
+            source=source,
+            row=f"{source}:{number}",
+            language="de",
+            question=f"Frage {number % 5}?",
+            options=("ja", f"nein {source}"),
+            answer=0,
+        )
+        for number in range(10)
+        for source in ("include", "exams")
+    ]
+    manifest, reverse = Manifest(stage="mcqa"), Manifest(stage="mcqa")
+    first = stage.select_questions(items, ["de"], 4, 7, manifest)["de"]
+    second = stage.select_questions(reversed(items), ["de"], 4, 7, reverse)["de"]
+    assert [(q.key, q.options, q.item.source) for q in first] == [
+        (q.key, q.options, q.item.source) for q in second
+    ]
+    assert {question.item.source for question in first} == {"exams"}
+    assert manifest.dropped == reverse.dropped
+    assert manifest.reasons() == {"repeated_question": 15}
+
+
+def test_missing_raw_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingInputError, match=r"data/raw is missing; `minilingua fetch`"):
+        stage.run(params())
