@@ -109,9 +109,13 @@ def is_in_wrong_script(example: InstructionExample) -> bool:
             "\n".join(turn.content for turn in example.messages if turn.role == role)
             for role in ("user", "assistant")
         ]
-    shares = [script_share(text, LANGUAGES[example.language].script) for text in texts]
-    known = [share for share in shares if share is not None]
-    return bool(known) and max(known) < MINIMUM_SCRIPT_SHARE
+    has_letters = False
+    for text in texts:  # the prompt, which is the shorter one, mostly decides
+        share = script_share(text, LANGUAGES[example.language].script)
+        if share is not None and share >= MINIMUM_SCRIPT_SHARE:
+            return False
+        has_letters = has_letters or share is not None
+    return has_letters
 
 
 def script_share(text: str, script: str) -> float | None:

@@ -5,6 +5,7 @@ model to refuse harmless questions.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -15,13 +16,31 @@ from minilingua.core.records import InstructionExample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusals:
-    """Compiled phrases of every language."""
+class Phrases:
+    """Case-folded phrases that are looked for as whole words."""
 
-    anywhere: dict[str, re.Pattern[str]]
-    """Language ─► phrases with which a model names itself, wherever they stand in an answer."""
-    at_start: dict[str, re.Pattern[str]]
-    """Language ─► phrases that decline, at the beginning of an answer."""
+    texts: tuple[str, ...]
+    pattern: re.Pattern[str]
+    """Any of them between word boundaries."""
+
+    def stand_in(self, text: str) -> bool:
+        """Tells whether one stands anywhere in a case-folded text."""
+        # Plain search is ten times faster than the pattern and says no to nearly every text.
+        return any(phrase in text for phrase in self.texts) and bool(self.pattern.search(text))
+
+    def begin(self, text: str) -> bool:
+        """Tells whether a case-folded text begins with one."""
+        return text.startswith(self.texts) and bool(self.pattern.match(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusals:
+    """The phrases of every language."""
+
+    anywhere: Mapping[str, Phrases]
+    """Language ─► with which a model names itself, wherever they stand in an answer."""
+    at_start: Mapping[str, Phrases]
+    """Language ─► with which an answer begins to decline."""
 
     def reject(self, example: InstructionExample) -> bool:
         """Tells whether an answer refuses, in the example's language or in English.
@@ -37,22 +56,24 @@ class Refusals:
         ]
         language = "en" if example.language == CODE else example.language
         return any(
-            self.anywhere[code].search(answer) or self.at_start[code].match(answer)
-            for code in {language: None, "en": None}
+            self.at_start[code].begin(answer) or self.anywhere[code].stand_in(answer)
+            for code in dict.fromkeys([language, "en"])
             for answer in answers
         )
 
 
 def load_refusals() -> Refusals:
-    """Compiles the phrases that this package ships."""
+    """Reads the phrases that this package ships."""
     source = files("minilingua.curation") / "refusals.yaml"
-    phrases = YAML(typ="safe", pure=True).load(source.read_text(encoding="utf-8"))
+    listed = YAML(typ="safe", pure=True).load(source.read_text(encoding="utf-8"))
     return Refusals(
-        anywhere={code: _any_of(listed["anywhere"]) for code, listed in phrases.items()},
-        at_start={code: _any_of(listed["at_start"]) for code, listed in phrases.items()},
+        anywhere={code: _phrases(lists["anywhere"]) for code, lists in listed.items()},
+        at_start={code: _phrases(lists["at_start"]) for code, lists in listed.items()},
     )
 
 
-def _any_of(phrases: list[str]) -> re.Pattern[str]:
-    """Returns a pattern of whole words; longer words that begin alike do not match."""
-    return re.compile(rf"\b(?:{'|'.join(re.escape(phrase.casefold()) for phrase in phrases)})\b")
+def _phrases(listed: list[str]) -> Phrases:
+    texts = tuple(text.casefold() for text in listed)
+    return Phrases(
+        texts=texts, pattern=re.compile(rf"\b(?:{'|'.join(re.escape(text) for text in texts)})\b")
+    )
