@@ -57,7 +57,7 @@ WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 
 @given(
     question=st.lists(WORDS, min_size=1, max_size=6).map(" ".join),
-    options=st.lists(WORDS, min_size=2, max_size=9, unique_by=str.casefold),
+    options=st.lists(WORDS, min_size=2, max_size=9, unique=True),
     data=st.data(),
     shown=st.integers(2, 6),
     seed=st.integers(0, 1000),
@@ -68,10 +68,7 @@ def test_the_right_answer_can_be_read_back_from_the_prompt(
 ) -> None:
     answer = data.draw(st.integers(0, len(options) - 1))
     source = item(f"{question}?", tuple(options), answer, language)
-    chosen = select(source, shown, seed)
-    if isinstance(chosen, str):  # case folding of rare letters may make two options equal
-        assert chosen == "repeated_answer"
-        return
+    chosen = selected(source, shown, seed)
     assert len(chosen.options) <= min(shown, len(options))
     assert set(chosen.options) <= set(options)
     for answer_format in ANSWER_FORMATS:
@@ -154,7 +151,7 @@ def test_long_distractors_are_not_shown() -> None:
     [
         (" \n", ("a", "b"), 0, "empty_question"),
         ("Q?", ("a", " "), 0, "empty_option"),
-        ("Q?", ("Paris ", "paris", "Rome"), 0, "repeated_answer"),
+        ("Q?", ("Paris ", "Paris", "Rome"), 0, "repeated_answer"),
         ("Q?", ("a",), 0, "too_few_options"),
         ("Q?", ("a" * (MAX_OPTION_CHARACTERS + 1), "b"), 0, "option_too_long"),
         ("Q?", ("a", "b" * (MAX_OPTION_CHARACTERS + 1)), 0, "option_too_long"),
@@ -167,8 +164,14 @@ def test_what_cannot_be_asked_has_a_reason(
 
 
 def test_repeated_distractors_are_shown_once() -> None:
-    question = selected(item(options=("a", "b", "B ", "c"), answer=0))
-    assert sorted(option.casefold() for option in question.options) == ["a", "b", "c"]
+    question = selected(item(options=("a", "b", "b ", "c"), answer=0))
+    assert sorted(question.options) == ["a", "b", "c"]
+
+
+def test_case_tells_options_apart() -> None:
+    """As in questions about genotypes."""
+    question = selected(item(options=("AaBb", "aabb", "AABB"), answer=0))
+    assert set(question.options) == {"AaBb", "aabb", "AABB"}
 
 
 @settings(max_examples=30)

@@ -84,14 +84,15 @@ def select(item: MultipleChoiceItem, shown_options: int, seed: int) -> Question 
     """
     options = [one_line(option) for option in item.options]
     correct = options[item.answer]
-    others = {normalise(o): o for i, o in enumerate(options) if i != item.answer}
-    short = [option for option in others.values() if len(option) <= MAX_OPTION_CHARACTERS]
+    # Case tells options apart: the genotypes AABB and aabb are two answers.
+    others = dict.fromkeys(options[: item.answer] + options[item.answer + 1 :])
+    short = [option for option in others if len(option) <= MAX_OPTION_CHARACTERS]
     reason = None
     if not item.question.strip():
         reason = "empty_question"
     elif "" in options:
         reason = "empty_option"
-    elif normalise(correct) in others:
+    elif correct in others:
         reason = "repeated_answer"
     elif not others:
         reason = "too_few_options"

@@ -57,9 +57,7 @@ def run(params: Params) -> None:
     included = [name for name in sorted(params.sources.include) if name in MCQA_SOURCES]
     manifest = Manifest(stage="mcqa")
     items = (
-        item
-        for name in included
-        for item in read_multiple_choice(RAW, name, languages, manifest)
+        item for name in included for item in read_multiple_choice(RAW, name, languages, manifest)
     )
     questions = select_questions(
         tqdm(items, desc="mcqa", unit=" items", disable=None),
@@ -73,7 +71,9 @@ def run(params: Params) -> None:
         params.mcqa.answer_formats,
         params.mcqa.english_instructions,
     )
-    templates = {language: load_templates(language) for language in dict.fromkeys(["en", *languages])}
+    templates = {
+        language: load_templates(language) for language in dict.fromkeys(["en", *languages])
+    }
     realised: dict[str, Counter[tuple[str, str]]] = {}
     with staged_directory(OUTPUT) as output:
         for language in languages:
