@@ -1,0 +1,13 @@
+"""The smoke experiment, run once for all tests that look at what comes out of it."""
+
+import pytest
+
+from tests.pipeline.workspace import Workspace, checkout
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A checkout in which `dvc repro` has run. Read only: change a copy."""
+    workspace = checkout(tmp_path_factory.mktemp("smoke") / "checkout")
+    workspace.repro()
+    return workspace
