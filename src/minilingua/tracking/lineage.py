@@ -1,0 +1,114 @@
+"""Which files on disk descend from one another, as far as dvc.lock tells.
+
+While a line runs again, `models/hf` and the evaluation are still those of the training before.
+Nothing of them may be told of the new one.
+
+    stage.deps[path].md5 == producer.outs[path].md5     the stage has seen what its producer made
+    producer.outs[path].md5 == md5 of path on disk      and that is what lies here
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from minilingua.core.errors import DataError
+from minilingua.core.files import tree_files
+
+DVC_LOCK = Path("dvc.lock")
+EVALUATION = Path("reports/evaluation.json")
+REPORTS = Path("reports/train")
+
+_STAGES_THAT_RENEW = {"model": ("convert", "evaluate"), "evaluation": ("evaluate",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """What DVC has recorded, and which stage has just ended without being recorded yet."""
+
+    stages: dict[str, Any] | None
+    """``stages`` of dvc.lock; None without that file: then what lies here is taken as one line."""
+    after: str | None = None
+    """DVC writes a stage down only when its command has returned; this one is about to."""
+
+    def data_is_current(self) -> bool:
+        """Tells whether ``data/`` is what the training of ``reports/train`` was trained on."""
+        return self._has_seen_its_inputs("train") and self._is_on_disk("train", REPORTS)
+
+    def model_is_current(self) -> bool:
+        """Tells whether ``models/hf`` is the export of the training of ``reports/train``."""
+        if self.after in _STAGES_THAT_RENEW["model"]:
+            return True
+        return self._has_seen_its_inputs("convert") and self._is_on_disk("train", REPORTS)
+
+    def evaluation_is_current(self) -> bool:
+        """Tells whether ``reports/evaluation.json`` is of the model in ``models/hf``."""
+        if self.after in _STAGES_THAT_RENEW["evaluation"]:
+            return True
+        return (
+            self.model_is_current()
+            and self._has_seen_its_inputs("evaluate")
+            and self._is_on_disk("evaluate", EVALUATION)
+        )
+
+    def _has_seen_its_inputs(self, stage: str) -> bool:
+        if self.stages is None:
+            return True
+        if stage not in self.stages:
+            return False
+        made = {
+            entry["path"]: (producer, entry.get("md5"))
+            for producer, recorded in self.stages.items()
+            for entry in recorded.get("outs", ())
+        }
+        for entry in self.stages[stage].get("deps", ()):
+            producer, digest = made.get(entry["path"], (None, None))
+            if producer is None:
+                continue  # code, or a file of the repository
+            if entry.get("md5") != digest or not self._has_seen_its_inputs(producer):
+                return False
+        return True
+
+    def _is_on_disk(self, stage: str, path: Path) -> bool:
+        if self.stages is None:
+            return path.exists()
+        outs = self.stages.get(stage, {}).get("outs", ())
+        recorded = [entry.get("md5") for entry in outs if entry["path"] == path.as_posix()]
+        return path.exists() and recorded == [dvc_md5(path)]
+
+
+def read_lineage(after: str | None = None) -> Lineage:
+    """Reads dvc.lock.
+
+    Raises:
+        DataError: it is not a lock file.
+    """
+    if not DVC_LOCK.exists():
+        return Lineage(stages=None, after=after)
+    try:
+        raw = YAML(typ="safe", pure=True).load(DVC_LOCK.read_text(encoding="utf-8"))
+        return Lineage(stages=dict(raw["stages"]), after=after)
+    except (YAMLError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{DVC_LOCK}: not a lock file of DVC; `git checkout` restores it"
+        ) from error
+
+
+def dvc_md5(path: Path) -> str:
+    """Returns DVC's hash of a file or directory (md5, as in its cache; not a security measure)."""
+    if path.is_file():
+        return _md5(path.read_bytes())
+    listing = [
+        {"md5": _md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()}
+        for file in tree_files(path)
+    ]
+    listing.sort(key=lambda entry: entry["relpath"])
+    return _md5(json.dumps(listing, sort_keys=True).encode()) + ".dir"
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,117 @@
+"""The passport of a model: everything it was made from, so that it can be explained and made again.
+
+No times, host names or absolute paths: two machines that did the same write the same passport but
+for what they are.
+"""
+
+import csv
+import json
+import os
+import platform
+import re
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from minilingua.core.files import open_text, require, sha256_file, tree_files
+from minilingua.tracking.git_state import read_git_state
+from minilingua.tracking.lineage import DVC_LOCK, read_lineage
+from minilingua.tracking.training_record import REPORTS, Training
+
+FORMAT_VERSION = 1
+MODEL = Path("models/hf")
+LEDGER = Path("data/plan/ledger.csv")
+RECIPE = Path("containers/requirements.txt")
+SUMMARY = Path("reports/evaluation_summary.json")
+EARLY_STOPPING = REPORTS / "early_stopping.json"
+
+
+def collect_passport(training: Training) -> dict[str, Any]:
+    """Returns the passport of the model that a training ended in; JSON types only.
+
+    Raises:
+        MissingInputError: an output of a stage is missing; the message names the stage.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "run_key": training.run_key,
+        "code": asdict(read_git_state()),
+        "pipeline": _pipeline(),
+        "params": training.params,
+        "recipe": {"path": RECIPE.as_posix(), "sha256": _digest_if_there(RECIPE)},
+        "environment": _environment(),
+        "token_ledger": read_ledger(),
+        "early_stopping": _json(EARLY_STOPPING, made_by="minilingua train"),
+        "evaluation": _json(SUMMARY, made_by="minilingua evaluate"),
+        "model": {
+            file.relative_to(MODEL).as_posix(): sha256_file(file)
+            for file in tree_files(require(MODEL, made_by="minilingua convert"))
+        },
+    }
+
+
+def read_ledger() -> list[dict[str, str]]:
+    """Returns the rows of the token ledger.
+
+    Raises:
+        MissingInputError: it is missing.
+    """
+    require(LEDGER, made_by="minilingua pack")
+    with open_text(LEDGER) as stream:
+        return list(csv.DictReader(stream))
+
+
+def _pipeline() -> dict[str, Any]:
+    """Hashes of dvc.lock: stage ─► deps and outs ─► path ─► md5."""
+    stages = read_lineage().stages or {}
+    return {
+        "dvc_lock_sha256": _digest_if_there(DVC_LOCK),
+        "stages": {
+            stage: {
+                side: {entry["path"]: entry.get("md5") for entry in recorded.get(side, ())}
+                for side in ("deps", "outs")
+            }
+            for stage, recorded in stages.items()
+        },
+    }
+
+
+def _environment() -> dict[str, Any]:
+    """Of the process that writes the passport."""
+    return {
+        "python": platform.python_version(),
+        "packages": _package_versions(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cpu_count": os.cpu_count(),
+    }
+
+
+def _package_versions() -> dict[str, str]:
+    """Versions of what the project requires, extras where installed."""
+    versions = {"minilingua": version("minilingua")}
+    for requirement in requires("minilingua") or ():
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return dict(sorted(versions.items()))
+
+
+def _cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
+    return found[1] if found else platform.processor()
+
+
+def _digest_if_there(path: Path) -> str | None:
+    return sha256_file(path) if path.exists() else None
+
+
+def _json(path: Path, made_by: str) -> Any:
+    return json.loads(require(path, made_by=made_by).read_text(encoding="utf-8"))

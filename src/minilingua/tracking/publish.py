@@ -1,0 +1,66 @@
+"""What lies on disk and belongs to the training of ``reports/train/``, as artifacts of its run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minilingua.tracking import artifacts
+from minilingua.tracking.datasets import log_datasets
+from minilingua.tracking.lineage import DVC_LOCK, EVALUATION, Lineage
+from minilingua.tracking.metric_log import MetricLog
+from minilingua.tracking.metrics import evaluation_points
+from minilingua.tracking.passport import LEDGER, MODEL, collect_passport
+from minilingua.tracking.registry import register
+from minilingua.tracking.scores import read_scores
+from minilingua.tracking.store import Store
+from minilingua.tracking.training_record import REPORTS, Training
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+DATA_FILES = (
+    Path("data/raw/manifest.json"),
+    Path("data/mcqa/manifest.json"),
+    Path("data/conversations/manifest.json"),
+    Path("data/tokens/manifest.json"),
+    Path("data/tokens/token_counts.csv"),
+    LEDGER,
+    Path("data/plan/plan.json"),
+)
+
+
+def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> list[str]:
+    """Uploads what has changed; returns a line for everything that is not of this training."""
+    skipped = []
+    artifacts.upload(store, run, REPORTS, "training")
+    artifacts.upload_json(store, run, training.params, "params.json")
+    if lineage.data_is_current():
+        for path in DATA_FILES:
+            if path.exists():
+                name = f"data/{path.parent.name}/{path.name}"
+                artifacts.upload(store, run, path, name)
+        log_datasets(store, run)
+    else:
+        skipped.append("data/ is not what reports/train was trained on")
+    if MODEL.exists() and lineage.model_is_current():
+        artifacts.upload(store, run, MODEL, "model")
+        run = store.client.get_run(run.info.run_id)
+        register(store, run, training, artifacts.digest_of(run, "model") or "", "model")
+    elif MODEL.exists():
+        skipped.append(f"{MODEL} is not the export of this training")
+    if EVALUATION.exists() and lineage.evaluation_is_current():
+        _publish_evaluation(store, run, training)
+        if DVC_LOCK.exists():
+            artifacts.upload(store, run, DVC_LOCK, DVC_LOCK.name)
+        if MODEL.exists():
+            artifacts.upload_json(store, run, collect_passport(training), "passport.json")
+    elif EVALUATION.exists():
+        skipped.append(f"{EVALUATION} is not of this training's model")
+    return skipped
+
+
+def _publish_evaluation(store: Store, run: "Run", training: Training) -> None:
+    scores = read_scores()
+    log = MetricLog(store.client, run.info.run_id)
+    log.append(log.renewed(evaluation_points(scores, time_ms=training.ended_ms())))
+    artifacts.upload_table(store, run, scores, "evaluation/scores.json")
+    artifacts.upload(store, run, EVALUATION, "evaluation/evaluation.json")

@@ -1,0 +1,84 @@
+"""The command ``minilingua release``: the model and all that explains it, in one directory.
+
+    models/hf ────────────────► models/release/  weights, tokenizer, template (hard links)
+    reports/evaluation.json ──►                  evaluation.json
+    git, dvc.lock, params, .. ►                  passport.json, README.md (model card)
+
+It is not a DVC output, so the passport can name dvc.lock and the commit.
+"""
+
+import argparse
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from minilingua.core.errors import DataError
+from minilingua.core.files import require, staged_directory, tree_files, write_json, write_text
+from minilingua.params import validate_params
+from minilingua.tracking.card import model_card
+from minilingua.tracking.data_record import read_sources
+from minilingua.tracking.lineage import EVALUATION, Lineage, read_lineage
+from minilingua.tracking.passport import MODEL, collect_passport
+from minilingua.tracking.scores import read_scores
+from minilingua.tracking.training_record import read_published
+
+RELEASE = Path("models/release")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code.
+
+    Raises:
+        MissingInputError: an output of a stage is missing; the message names the stage.
+        DataError: the outputs on disk are not of one line.
+    """
+    argparse.ArgumentParser(
+        prog="minilingua release",
+        description=f"Put the model, its evaluation, a model card and a passport into {RELEASE}/. "
+        "Run it after `dvc repro`.",
+    ).parse_args(argv)
+    build_release()
+    print(f"model: {RELEASE}/")  # noqa: T201 - this is the program's output
+    return 0
+
+
+def build_release() -> None:
+    """Writes ``models/release/``, replacing the one before.
+
+    Raises:
+        MissingInputError: as for ``main``.
+        DataError: as for ``main``.
+    """
+    require(MODEL, made_by="minilingua convert")
+    training = read_published()
+    scores = read_scores()
+    _check(read_lineage())
+    passport = collect_passport(training)
+    params = validate_params(training.params, f"parameters of run {training.run_key}")
+    card = model_card(params, training, passport, scores, read_sources())
+    with staged_directory(RELEASE) as aside:
+        for file in tree_files(MODEL):
+            _link(file, aside / file.relative_to(MODEL))
+        _link(EVALUATION, aside / EVALUATION.name)
+        write_json(aside / "passport.json", passport)
+        write_text(aside / "README.md", card)
+
+
+def _check(lineage: Lineage) -> None:
+    if not lineage.model_is_current():
+        raise DataError(
+            f"{MODEL} is not the export of the training in reports/train; run `dvc repro`"
+        )
+    if not lineage.evaluation_is_current():
+        raise DataError(f"{EVALUATION} is not the evaluation of {MODEL}; run `dvc repro`")
+
+
+def _link(source: Path, target: Path) -> None:
+    """Links a file, or copies it to another file system. Outputs are never changed in place."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    original = source.resolve()  # DVC may have put a symbolic link to its cache here
+    try:
+        os.link(original, target)
+    except OSError:
+        shutil.copyfile(original, target)

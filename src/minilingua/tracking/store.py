@@ -1,0 +1,123 @@
+"""The MLflow store: SQLite in ``mlruns/``, or whatever MLFLOW_TRACKING_URI names.
+
+``mlflow ui`` without arguments opens ``mlflow.db`` of the current directory, which is a link to
+``mlruns/mlflow.db``: all of MLflow is in one ignored directory. The file store is never used;
+MLflow has given it up.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from minilingua.core.errors import MiniLinguaError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+DIRECTORY = Path("mlruns")
+DATABASE = DIRECTORY / "mlflow.db"
+LINK = Path("mlflow.db")
+EXPERIMENT = "minilingua"
+RUN_KEY_TAG = "minilingua.run_key"
+
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+_LOCK = DIRECTORY / "ingest.lock"
+_LOCK_SECONDS = 60
+
+
+class TrackingError(MiniLinguaError):
+    """The MLflow store cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """An open store and our experiment in it."""
+
+    client: "MlflowClient"
+    experiment_id: str
+
+    def find(self, run_key: str) -> "Run | None":
+        """Returns the one run of a run key, or None."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            filter_string=f"tags.`{RUN_KEY_TAG}` = '{run_key}'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
+        return found[0] if found else None
+
+
+def store_uri() -> str:
+    """Returns the address of the store.
+
+    Raises:
+        TrackingError: MLFLOW_TRACKING_URI names a file store.
+    """
+    uri = os.environ.get(_URI_VARIABLE)
+    if not uri:
+        return f"sqlite:///{DATABASE.absolute()}"
+    if "://" not in uri or uri.startswith("file:"):
+        raise TrackingError(
+            f"{_URI_VARIABLE}={uri} names a directory; MLflow keeps runs in a database "
+            "(sqlite:///..) or on a server (http://..)"
+        )
+    return uri
+
+
+@contextmanager
+def locked_store(timeout: float = _LOCK_SECONDS) -> Iterator[Store]:
+    """Opens the store for one writer at a time, making it when missing.
+
+    Raises:
+        TrackingError: another writer keeps it for longer than ``timeout`` seconds, or MLflow
+            cannot use it.
+    """
+    uri = store_uri()
+    try:
+        DIRECTORY.mkdir(exist_ok=True)
+        with FileLock(_LOCK, timeout=timeout), mlflow_errors(uri):
+            yield _open(uri)
+    except Timeout as error:
+        raise TrackingError(f"{_LOCK} is held by another `minilingua track`") from error
+    except OSError as error:
+        raise TrackingError(f"{DIRECTORY} cannot be written: {error}") from error
+
+
+@contextmanager
+def mlflow_errors(uri: str) -> Iterator[None]:
+    """Turns MLflow's and the database's errors into one line."""
+    # Usage statistics would leave the machine, and an import that is slow already gets slower.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise TrackingError(f"MLflow at {uri}: {' '.join(lines)[:300]}") from error
+
+
+def _open(uri: str) -> Store:
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        identifier = experiment.experiment_id
+    else:
+        # Without the kind, the UI asks every visitor whether this is about prompts or training.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        identifier = client.create_experiment(EXPERIMENT, tags=kind)
+    if uri.endswith(str(DATABASE)) and not LINK.is_symlink() and not LINK.exists():
+        LINK.symlink_to(DATABASE)
+    return Store(client=client, experiment_id=identifier)

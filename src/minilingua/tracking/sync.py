@@ -1,0 +1,41 @@
+"""Brings the store up to date with everything on disk."""
+
+from dataclasses import dataclass, field
+
+from minilingua.tracking.ingest import Ingester
+from minilingua.tracking.lineage import Lineage
+from minilingua.tracking.publish import publish
+from minilingua.tracking.store import Store
+from minilingua.tracking.training_record import (
+    REPORTS,
+    lock_is_held,
+    read_published,
+    read_run,
+    run_directories,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What was found and what was left out."""
+
+    runs: dict[str, str] = field(default_factory=dict)
+    """Run name ─► status."""
+    skipped: list[str] = field(default_factory=list)
+    """What lies here but is not of the published training, in sentences."""
+
+
+def synchronise(store: Store, lineage: Lineage) -> Outcome:
+    """Ingests every run directory, then what belongs to the published training."""
+    outcome = Outcome()
+    ingester = Ingester()
+    for directory in run_directories():
+        training = read_run(directory)
+        run = ingester.ingest(store, training, alive=lock_is_held(directory))
+        outcome.runs[run.info.run_name or run.info.run_id] = run.info.status
+    if (REPORTS / "events.jsonl").exists():
+        training = read_published()
+        run = store.find(training.run_key) or ingester.ingest(store, training, alive=False)
+        outcome.runs[run.info.run_name or run.info.run_id] = run.info.status
+        outcome.skipped += publish(store, run, training, lineage)
+    return outcome

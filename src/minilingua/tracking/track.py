@@ -1,0 +1,72 @@
+"""The command ``minilingua track``: brings MLflow up to date, once or while a training runs."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from minilingua.tracking.lineage import read_lineage
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code.
+
+    Raises:
+        TrackingError: MLflow cannot be used.
+        DataError: a file of a run cannot be read.
+        MissingInputError: the run directory to follow is missing.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.follow:
+        from minilingua.tracking.follow import follow
+
+        follow(arguments.process, arguments.run)
+        return 0
+
+    from minilingua.tracking.store import locked_store, store_uri
+    from minilingua.tracking.sync import synchronise
+
+    with locked_store() as store:
+        outcome = synchronise(store, read_lineage(arguments.after))
+    if not arguments.quiet:
+        for name, status in outcome.runs.items():
+            print(f"{name}  {status}")  # noqa: T201 - this is the program's output
+        for line in outcome.skipped:
+            print(f"left out: {line}; `dvc repro` renews it")  # noqa: T201
+        if not outcome.runs:
+            print("nothing was trained here yet; `dvc repro` does it")  # noqa: T201
+        uri = store_uri()
+        where = "`mlflow ui` here, then" if uri.startswith("sqlite:") else "MLflow at"
+        address = "http://127.0.0.1:5000" if uri.startswith("sqlite:") else uri
+        print(f"look at it: {where} {address}")  # noqa: T201
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minilingua track",
+        description="Bring MLflow up to date with every training in runs/ and with reports/. "
+        "Doing it again adds nothing. The store is mlruns/ or what MLFLOW_TRACKING_URI names.",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument(
+        "--follow", action="store_true", help="keep on until the running training ends"
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        metavar="DIRECTORY",
+        help="with --follow: its run directory (default: the current one)",
+    )
+    parser.add_argument(
+        "--process",
+        type=int,
+        metavar="ID",
+        help="with --follow: the process whose end is the end of the training (default: the one "
+        "that locks the run directory)",
+    )
+    parser.add_argument(
+        "--after",
+        metavar="STAGE",
+        help="the stage that has just ended, whose outputs DVC is about to record",
+    )
+    return parser
