@@ -1,0 +1,194 @@
+"""Builds the Megatron GPT model of a ``ModelParams``, and moves full weights in and out of it.
+
+The vocabulary is padded so that it divides among the tensor-parallel ranks. Padded rows are zero,
+never predicted (the loss masks them), and stripped from whatever leaves this module.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from minilingua.megatron_model.attention import Backend
+from minilingua.megatron_model.documents import PackedDocuments
+from minilingua.megatron_model.layer_spec import layer_specs
+from minilingua.megatron_model.megatron import (
+    GPTModel,
+    TransformerConfig,
+    parallel_state,
+    quiet,
+)
+from minilingua.megatron_model.weight_map import (
+    VOCABULARY_TENSORS,
+    check_shapes,
+    megatron_shapes,
+)
+from minilingua.params import ModelParams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What about a model is not its shape."""
+
+    attention: Backend = "sdpa"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    hidden_dropout: float = 0.0
+    attention_dropout: float = 0.0
+    deterministic: bool = True
+    """Only kernels that give the same bits every time."""
+
+
+def transformer_config(model: ModelParams, options: BuildOptions) -> TransformerConfig:
+    """Returns Megatron's configuration."""
+    on_gpu = torch.cuda.is_available()
+    local = options.attention != "te"
+    return TransformerConfig(
+        num_layers=model.layers,
+        hidden_size=model.hidden_size,
+        ffn_hidden_size=model.ffn_hidden_size,
+        num_attention_heads=model.attention_heads,
+        num_query_groups=model.kv_groups,
+        normalization="RMSNorm",
+        layernorm_epsilon=model.norm_epsilon,
+        add_bias_linear=False,
+        gated_linear_unit=True,
+        activation_func=functional.silu,
+        use_te_activation_func=local,  # in the local spec this selects our SwiGLU
+        bias_activation_fusion=not local,
+        bias_dropout_fusion=on_gpu,
+        masked_softmax_fusion=False,
+        gradient_accumulation_fusion=False,
+        apply_rope_fusion=not local,
+        hidden_dropout=options.hidden_dropout,
+        attention_dropout=options.attention_dropout,
+        bf16=options.precision == "bf16",
+        params_dtype=torch.bfloat16 if options.precision == "bf16" else torch.float32,
+        perform_initialization=False,  # weights always come from a base model or a checkpoint
+        calculate_per_token_loss=True,
+        deterministic_mode=options.deterministic,
+    )
+
+
+class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
+    """Megatron's GPT over packed documents, with logits only where they are wanted.
+
+    Shape legend: t tokens of the micro batch, r target rows, h hidden size, v padded vocabulary.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, model: ModelParams, vocab_size: int, backend: Backend
+    ) -> None:
+        super().__init__(
+            config=config,
+            transformer_layer_spec=layer_specs(config, backend),
+            vocab_size=padded_vocab_size(vocab_size),
+            max_sequence_length=model.max_positions,
+            share_embeddings_and_output_weights=model.tied_embeddings,
+            position_embedding_type="rope" if backend == "te" else "none",
+            rotary_base=model.rope_base,
+        )
+        self.backend = backend
+        self.unpadded_vocab_size = vocab_size
+        cos, sin = _rope_tables(model)
+        self.register_buffer("rope_cos", cos, persistent=False)
+        self.register_buffer("rope_sin", sin, persistent=False)
+
+    def forward(self, *args: Any, packed_seq_params: PackedDocuments, **kwargs: Any) -> Tensor:
+        """Returns logits [1, r, v], or with ``labels`` [1, r] the losses [1, r]."""
+        if self.backend != "te":
+            positions = packed_seq_params.positions
+            packed_seq_params = replace(
+                packed_seq_params,
+                rope=(self.rope_cos[positions], self.rope_sin[positions]),
+            )
+        with quiet():
+            output: Tensor = super().forward(*args, packed_seq_params=packed_seq_params, **kwargs)
+        return output
+
+    def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
+        """Returns the cross entropies [1, r] of logits [r, 1, v] in nats."""
+        if parallel_state.get_tensor_model_parallel_world_size() > 1:
+            sharded: Tensor = super().compute_language_model_loss(labels, logits)
+            return sharded
+        rows = logits.flatten(0, 1)[:, : self.unpadded_vocab_size].float()
+        return functional.cross_entropy(rows, labels.flatten(), reduction="none").unsqueeze(0)
+
+
+def build_model(
+    model: ModelParams, vocab_size: int, options: BuildOptions | None = None
+) -> PackedGPTModel:
+    """Builds the model; its weights are undefined until ``load_tensors``.
+
+    Megatron's model-parallel state has to be initialised (``one_rank`` does it for one process).
+    Under ``torch.device("meta")`` no memory is taken.
+    """
+    options = options or BuildOptions()
+    with quiet():
+        config = transformer_config(model, options)
+        return PackedGPTModel(config, model, vocab_size, options.attention)
+
+
+def padded_vocab_size(vocab_size: int) -> int:
+    """Returns the vocabulary rounded up to a multiple of the tensor-parallel ranks."""
+    ranks: int = parallel_state.get_tensor_model_parallel_world_size()
+    return -(-vocab_size // ranks) * ranks
+
+
+def load_tensors(module: PackedGPTModel, tensors: Mapping[str, Tensor], model: ModelParams) -> None:
+    """Copies full, unpadded Megatron tensors (see ``weight_map``) into a built model.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of another shape.
+    """
+    expected = megatron_shapes(model, module.unpadded_vocab_size)
+    check_shapes(tensors, expected, "weights")
+    own = dict(module.named_parameters())
+    with torch.no_grad():
+        for name in expected:
+            target = own[module_name(name, module.backend)]
+            if name in VOCABULARY_TENSORS:
+                target.zero_()
+                target = target[: module.unpadded_vocab_size]
+            target.copy_(tensors[name])
+
+
+def read_tensors(module: PackedGPTModel, model: ModelParams) -> dict[str, Tensor]:
+    """Returns copies of the weights as full, unpadded fp32 tensors on the CPU, by Megatron name.
+
+    In mixed precision the optimizer's fp32 weights are returned.
+    """
+    own = dict(module.named_parameters())
+    tensors: dict[str, Tensor] = {}
+    for name in megatron_shapes(model, module.unpadded_vocab_size):
+        parameter = own[module_name(name, module.backend)]
+        main = getattr(parameter, "main_param", None)
+        value = (parameter if main is None else main).detach()
+        if name in VOCABULARY_TENSORS:
+            value = value.view(parameter.shape)[: module.unpadded_vocab_size]
+        tensors[name] = value.to("cpu", torch.float32, copy=True).view(-1, *parameter.shape[1:])
+    return tensors
+
+
+def module_name(name: str, backend: Backend) -> str:
+    """Returns what the built model calls a tensor of the weight map.
+
+    TransformerEngine keeps a layer's norms inside the linear layers that follow them.
+    """
+    if backend == "te":
+        name = name.replace(
+            "input_layernorm.weight", "self_attention.linear_qkv.layer_norm_weight"
+        ).replace("pre_mlp_layernorm.weight", "mlp.linear_fc1.layer_norm_weight")
+    return name
+
+
+def _rope_tables(model: ModelParams) -> tuple[Tensor, Tensor]:
+    """Returns cosines and sines [positions, 1, d], both halves alike (Llama's layout)."""
+    head = model.hidden_size // model.attention_heads
+    exponents = torch.arange(0, head, 2, dtype=torch.float32) / head
+    frequencies = 1.0 / (model.rope_base**exponents)
+    angles = torch.outer(torch.arange(model.max_positions, dtype=torch.float32), frequencies)
+    both = torch.cat([angles, angles], dim=-1).unsqueeze(1)
+    return both.cos(), both.sin()
