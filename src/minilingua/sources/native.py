@@ -94,7 +94,8 @@ def _patterns(spec: SourceSpec, wanted: list[str]) -> Iterator[tuple[str | None,
         for pattern in layout.files:
             if "{" not in pattern:
                 if wanted:
-                    yield None, pattern, layout
+                    # All languages share the file and a column tells them apart, or there is one.
+                    yield None if spec.language_column else wanted[0], pattern, layout
                 continue
             for code in wanted:
                 yield code, pattern.format(code=code, language=spec.languages[code]), layout
