@@ -5,6 +5,7 @@ The mask is set by position: the assistant's text and the token that ends its tu
 whatever their ids are.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 from minilingua.chat.template import TURN_SHAPES, ChatTemplate
 from minilingua.chat.tokenizer_files import TEMPLATE_FILE, TokenizerFiles
 from minilingua.core.errors import DataError
-from minilingua.core.records import Conversation, Message
+from minilingua.core.records import Conversation, Message, Role
 from minilingua.core.tokens import TokenizedConversation
 
 _PROBES = (
@@ -34,10 +35,27 @@ class Encoded:
 
     conversation: TokenizedConversation | None
     """None where it was dropped."""
-    reason: str
+    reason: str = ""
     """Why it was dropped, or an empty string."""
-    text_tokens: int
+    supervised_tokens: int = 0
+    text_tokens: int = 0
     """Tokens without those of the template."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """How one turn of a conversation of a certain shape is encoded."""
+
+    lead: tuple[int, ...]
+    """Control tokens before its text."""
+    prefix: str
+    suffix: str
+    stripped: bool
+    supervised: bool
+
+    def text(self, message: Message) -> str:
+        content = message.content.strip() if self.stripped else message.content
+        return f"{self.prefix}{content}{self.suffix}" if self.prefix or self.suffix else content
 
 
 class ConversationEncoder:
@@ -56,6 +74,8 @@ class ConversationEncoder:
         ]
         self._texts = Tokenizer.from_str(files.tokenizer.to_str())
         self._texts.encode_special_tokens = True
+        self._shapes: dict[tuple[Role, ...], tuple[_Turn, ...]] = {}
+        self._tail = self.template.joints["assistant", None].ids
         self._prefix_ids = {
             joint.prefix: self._texts.encode(joint.prefix, add_special_tokens=False).ids
             for joint in self.template.joints.values()
@@ -78,10 +98,10 @@ class ConversationEncoder:
     def encode_texts(self, conversations: Sequence[Conversation]) -> list[Encoding]:
         """Encodes all contents of a batch; the part that runs in the tokenizer's threads."""
         texts = [
-            text
+            turn.text(message)
             for conversation in conversations
-            if turns_alternate(conversation.messages)
-            for text in self._turn_texts(conversation.messages)
+            # Nothing is paired, and so nothing encoded, where the turns do not alternate.
+            for turn, message in zip(self._turns(conversation), conversation.messages, strict=False)
         ]
         return self._texts.encode_batch_fast(texts, add_special_tokens=False)
 
@@ -92,81 +112,86 @@ class ConversationEncoder:
         outcomes: list[Encoded] = []
         position = 0
         for conversation in conversations:
-            if not turns_alternate(conversation.messages):
-                outcomes.append(
-                    Encoded(conversation=None, reason="turns_do_not_alternate", text_tokens=0)
-                )
-                continue
-            turns = encodings[position : position + len(conversation.messages)]
+            turns = self._turns(conversation)
+            outcomes.append(
+                self._assemble_one(conversation, turns, encodings[position : position + len(turns)])
+                if turns
+                else Encoded(conversation=None, reason="turns_do_not_alternate")
+            )
             position += len(turns)
-            outcomes.append(self._assemble_one(conversation, turns))
         return outcomes
 
-    def _turn_texts(self, messages: Sequence[Message]) -> list[str]:
-        joints, stripped = self.template.joints, self.template.stripped
-        places = [None, *(message.role for message in messages), None]
-        return [
-            joints[places[turn], message.role].prefix
-            + (message.content.strip() if message.role in stripped else message.content)
-            + joints[message.role, places[turn + 2]].suffix
-            for turn, message in enumerate(messages)
-        ]
+    def _turns(self, conversation: Conversation) -> tuple[_Turn, ...]:
+        """Returns how to encode each turn; nothing where the turns do not alternate."""
+        roles = tuple([message.role for message in conversation.messages])
+        turns = self._shapes.get(roles)
+        if turns is None:
+            turns = self._shapes[roles] = self._plan(roles) if turns_alternate(roles) else ()
+        return turns
 
-    def _assemble_one(self, conversation: Conversation, encodings: Sequence[Encoding]) -> Encoded:
+    def _plan(self, roles: tuple[Role, ...]) -> tuple[_Turn, ...]:
         joints = self.template.joints
+        return tuple(
+            _Turn(
+                lead=joints[before, role].ids,
+                prefix=joints[before, role].prefix,
+                suffix=joints[role, after].suffix,
+                stripped=role in self.template.stripped,
+                supervised=role == "assistant",
+            )
+            for before, role, after in zip((None, *roles), roles, (*roles[1:], None), strict=False)
+        )
+
+    def _assemble_one(
+        self, conversation: Conversation, turns: tuple[_Turn, ...], encodings: Sequence[Encoding]
+    ) -> Encoded:
         ids: list[int] = []
         targets: list[tuple[int, int]] = []
-        text_tokens = 0
-        before = None
-        for turn, (message, encoding) in enumerate(
-            zip(conversation.messages, encodings, strict=True)
-        ):
-            joint = joints[before, message.role]
-            ids += joint.ids
+        text_tokens = supervised = 0
+        for number, (turn, encoding) in enumerate(zip(turns, encodings, strict=True)):
+            ids += turn.lead
             turn_ids = encoding.ids
-            led_by = self._prefix_tokens(joint.prefix, turn_ids, conversation, turn)
-            text_tokens += len(turn_ids) - led_by
-            if message.role == "assistant" and len(turn_ids) > led_by:
+            led_by = self._prefix_tokens(turn, turn_ids, conversation.messages[number])
+            own = len(turn_ids) - led_by
+            text_tokens += own
+            if turn.supervised and own:
                 begin = len(ids) + led_by
-                targets.append((begin, len(ids) + len(turn_ids) + 1))  # and the end of the turn
+                targets.append((begin, begin + own + 1))  # and the end of the turn
+                supervised += own + 1
             ids += turn_ids
-            before = message.role
-        ids += joints[before, None].ids
+        ids += self._tail
         if not targets:
-            return Encoded(conversation=None, reason="no_supervised_tokens", text_tokens=0)
+            return Encoded(conversation=None, reason="no_supervised_tokens")
         mask = np.zeros(len(ids), dtype=np.uint8)
         for begin, end in targets:
             mask[begin:end] = 1
-        tokenized = TokenizedConversation(
-            id=conversation.id, tokens=np.array(ids, dtype=np.uint32), loss_mask=mask
+        return Encoded(
+            conversation=TokenizedConversation(
+                id=conversation.id,
+                # Twice as fast as numpy's own conversion of a list.
+                tokens=np.frombuffer(array("I", ids), dtype=np.uint32),
+                loss_mask=mask,
+            ),
+            supervised_tokens=supervised,
+            text_tokens=text_tokens,
         )
-        return Encoded(conversation=tokenized, reason="", text_tokens=text_tokens)
 
-    def _prefix_tokens(
-        self, prefix: str, ids: Sequence[int], conversation: Conversation, turn: int
-    ) -> int:
+    def _prefix_tokens(self, turn: _Turn, ids: Sequence[int], message: Message) -> int:
         """Returns how many tokens of a turn begin in the template's text before its content."""
-        if not prefix:
+        if not turn.prefix:
             return 0
-        known = self._prefix_ids[prefix]
+        known = self._prefix_ids[turn.prefix]
         if ids[: len(known)] == known:
             return len(known)
         # The content's first characters were merged into the prefix: ask where tokens begin.
-        text = self._turn_texts(conversation.messages)[turn]
-        offsets = self._texts.encode(text, add_special_tokens=False).offsets
-        return sum(begin < len(prefix) for begin, _ in offsets)
+        offsets = self._texts.encode(turn.text(message), add_special_tokens=False).offsets
+        return sum(begin < len(turn.prefix) for begin, _ in offsets)
 
 
-def turns_alternate(messages: Sequence[Message]) -> bool:
+def turns_alternate(roles: Sequence[Role]) -> bool:
     """Whether user and assistant alternate, an assistant last, after an optional system turn."""
-    first = 1 if messages and messages[0].role == "system" else 0
-    turns = messages[first:]
-    return (
-        len(turns) > 0
-        and len(turns) % 2 == 0
-        and all(message.role == "user" for message in turns[::2])
-        and all(message.role == "assistant" for message in turns[1::2])
-    )
+    turns = roles[1:] if roles and roles[0] == "system" else roles
+    return len(turns) > 0 and tuple(turns) == ("user", "assistant") * (len(turns) // 2)
 
 
 def _probe_conversations() -> list[tuple[Message, ...]]:

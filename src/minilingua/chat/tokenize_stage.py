@@ -125,7 +125,7 @@ def _tokenized(
                 manifest.keep(conversation.source, conversation.language)
                 counts.conversations += 1
                 counts.tokens += len(outcome.conversation.tokens)
-                counts.supervised_tokens += int(outcome.conversation.loss_mask.sum())
+                counts.supervised_tokens += outcome.supervised_tokens
                 counts.text_tokens += outcome.text_tokens
                 counts.words += sum(len(item.content.split()) for item in conversation.messages)
                 yield outcome.conversation
