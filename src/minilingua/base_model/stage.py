@@ -1,0 +1,81 @@
+"""Stage ``base``: the model that fine-tuning starts from, in ``models/base``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from minilingua.base_model.llama import Vocabulary, config, generation_config
+from minilingua.base_model.local import WEIGHTS, copy_local
+from minilingua.base_model.random_init import random_tensors
+from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.files import require, staged_directory, write_json
+from minilingua.params import Params
+
+TOKENIZER = Path("models/tokenizer")
+OUTPUT = Path("models/base")
+
+
+def run(params: Params) -> None:
+    """Makes or copies the base model.
+
+    Raises:
+        MissingInputError: the tokenizer or the local model is missing.
+        DataError: the tokenizer has no end-of-turn token.
+        CheckpointError: the local model does not fit params.model or the tokenizer.
+    """
+    vocabulary = read_vocabulary(TOKENIZER)
+    with staged_directory(OUTPUT) as aside:
+        if params.base.origin == "random":
+            tensors = random_tensors(
+                params.model, vocabulary.size, std=params.base.init_std, seed=params.seed
+            )
+            # With a second metadata key the order of keys in the file would be random.
+            save_file(tensors, aside / WEIGHTS, metadata={"format": "pt"})
+            (aside / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner only
+            write_json(
+                aside / "config.json", config(params.model, vocabulary, params.base.init_std)
+            )
+            write_json(aside / "generation_config.json", generation_config(vocabulary))
+            parameters = sum(tensor.size for tensor in tensors.values())
+            report = f"{parameters / 1e6:.2f} M random parameters"
+        else:
+            source = Path(params.base.path or "")
+            if not source.is_dir():
+                raise MissingInputError(
+                    f"{source} is missing; base.path in params.yaml names a directory with a "
+                    "Hugging Face model"
+                )
+            copy_local(source, aside, params.model, vocabulary)
+            report = f"copied from {source}"
+    print(f"base: {report} in {OUTPUT}")  # noqa: T201 - the stage's report
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Reads size and token ids from a Hugging Face tokenizer directory.
+
+    Raises:
+        MissingInputError: a file is missing.
+        DataError: there is no eos token.
+    """
+    tokenizer = Tokenizer.from_file(str(require(path / "tokenizer.json", "minilingua tokenizer")))
+    file = require(path / "tokenizer_config.json", "minilingua tokenizer")
+    names: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+
+    def token_id(name: str) -> int | None:
+        token = names.get(name)
+        text = token["content"] if isinstance(token, dict) else token
+        found: int | None = tokenizer.token_to_id(text) if text else None
+        return found
+
+    eos = token_id("eos_token")
+    if eos is None:
+        raise DataError(f"{file}: there is no eos_token in the vocabulary")
+    return Vocabulary(
+        size=tokenizer.get_vocab_size(with_added_tokens=True),
+        bos_token_id=token_id("bos_token"),
+        eos_token_id=eos,
+        pad_token_id=token_id("pad_token"),
+    )
