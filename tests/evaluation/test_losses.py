@@ -26,9 +26,11 @@ from minilingua.evaluation.losses import (
     open_split,
     passages_of,
     ratio,
+    requests_of,
     unigram_nats,
     with_shuffled_prompts,
 )
+from minilingua.evaluation.model import log_likelihoods
 
 
 def token_file(path: Path, *rows: tuple[list[int], list[int]]) -> TokenFile:
@@ -77,7 +79,8 @@ def test_loss_equals_cross_entropy_of_transformers(model: Any, tmp_path: Path) -
         ([2, 9, 1, 4], [0, 0, 0, 1]),
         ([2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 3], [0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1]),
     ]
-    nats = model_nats(model, passages_of({"en": token_file(tmp_path / "en", *rows)}), 16, "test")
+    passages = passages_of({"en": token_file(tmp_path / "en", *rows)})
+    nats = model_nats(passages, log_likelihoods(model, requests_of(passages), 16, "test"))
     for (tokens, mask), found in zip(rows, nats, strict=True):
         labels = [token if flag else -100 for token, flag in zip(tokens, mask, strict=True)]
         with torch.inference_mode():

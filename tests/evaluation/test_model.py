@@ -59,6 +59,25 @@ def test_equals_scoring_each_branch_alone(
             np.testing.assert_allclose(values, expected, atol=1e-5)
 
 
+def test_a_prefix_is_read_once_for_all_its_requests(model: Any) -> None:
+    read: list[int] = []
+    hook = model.model.register_forward_pre_hook(
+        lambda _module, _args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    shared = [
+        Request(prefix=(1, 2, 3, 4), branches=branches)
+        for branches in (((5, 6), (7,)), ((5, 6, 8),), ((9,), (5, 6)))
+    ]
+    try:
+        found = log_likelihoods(model, shared, 64, "test")
+    finally:
+        hook.remove()
+    assert read == [4 + 1 + 2 + 1]  # of a branch, all but the last token
+    for request, branches in zip(shared, found, strict=True):
+        for values, expected in zip(branches, one_by_one(model, request), strict=True):
+            np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
 def test_batches_hold_no_more_tokens_than_asked(model: Any) -> None:
     shapes: list[tuple[int, int]] = []
     hook = model.model.register_forward_pre_hook(

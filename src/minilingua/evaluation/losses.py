@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from minilingua.core.records import Score, Split
 from minilingua.core.seeding import generator
 from minilingua.core.tokens import TokenFile, open_token_file
-from minilingua.evaluation.model import Request, log_likelihoods
+from minilingua.evaluation.model import Request
 from minilingua.evaluation.scores import ALL, ModelName
 
 TOKENS = Path("data/tokens")
@@ -124,15 +123,23 @@ def derangement(n: int, rng: np.random.Generator) -> list[int]:
     return order
 
 
-def model_nats(
-    model: Any, passages: Sequence[Passage], batch_tokens: int, describe: str
-) -> npt.NDArray[np.float64]:
-    """Returns the summed loss [n] over each passage's supervised tokens."""
-    requests = [
+def requests_of(passages: Iterable[Passage]) -> list[Request]:
+    """Returns prompt and answer of each passage for scoring."""
+    return [
         Request(prefix=tuple(p.prompt.tolist()), branches=(tuple(p.answer.tolist()),))
         for p in passages
     ]
-    likelihoods = log_likelihoods(model, requests, batch_tokens, describe)
+
+
+def model_nats(
+    passages: Sequence[Passage], likelihoods: Sequence[Sequence[npt.NDArray[np.float64]]]
+) -> npt.NDArray[np.float64]:
+    """Returns the summed loss [n] over each passage's supervised tokens.
+
+    Args:
+        passages: [n].
+        likelihoods: [n][1][a] log-likelihoods of the answers' tokens, nats.
+    """
     return np.array(
         [-values[p.mask].sum() for p, (values,) in zip(passages, likelihoods, strict=True)]
     )

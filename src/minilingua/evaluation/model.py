@@ -1,13 +1,14 @@
 """A Hugging Face Llama model and the one thing evaluation asks of it: log-likelihoods, in batches.
 
     request = prefix + branches                     (prompt and candidates, or prompt and answer)
-         └─► one row: prefix | branch 1 | branch 2 | ..       each branch sees the prefix and itself
+         └─► one row a distinct prefix: prefix | branch 1 | branch 2 | ..
                 └─► batches of rows of similar length ─► log-likelihood of every branch token
 
-The prefix is computed once for all branches. The last token of a branch is predicted but never
-read, so letters and numbers cost nothing beyond their prompt. The vocabulary projection is
-computed at predicting positions only. ``tests/evaluation/test_model.py`` holds this equal to
-scoring every branch alone.
+A branch sees the prefix and itself, so a prompt is computed once for all its continuations, also
+where several requests share it. The last token of a branch is predicted but never read, so
+letters and numbers cost nothing beyond their prompt. The vocabulary projection is computed at
+predicting positions only. ``tests/evaluation/test_model.py`` holds all this equal to scoring every
+branch alone.
 
 Shape legend: b rows of a batch, t tokens of the longest row, h hidden size, V vocabulary,
 m predicted tokens.
@@ -50,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A request as one sequence."""
+    """A prefix and all its branches as one sequence."""
 
     tokens: npt.NDArray[np.int64]
     """[n] prefix, then every branch without its last token."""
@@ -150,21 +151,38 @@ def log_likelihoods(
     Returns:
         In the order of ``requests``, one array per branch, as long as the branch.
     """
-    rows = [_layout(request) for request in requests]
+    branches: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    places: list[tuple[tuple[int, ...], int]] = []  # of each request: prefix, its first branch
+    for request in requests:
+        of_prefix = branches.setdefault(request.prefix, [])
+        places.append((request.prefix, len(of_prefix)))
+        of_prefix += request.branches
+    rows = [_layout(prefix, parts) for prefix, parts in branches.items()]
+    values = dict(zip(branches, _score_rows(model, rows, batch_tokens, describe), strict=True))
+    return [
+        values[prefix][first : first + len(request.branches)]
+        for request, (prefix, first) in zip(requests, places, strict=True)
+    ]
+
+
+def _score_rows(
+    model: Any, rows: Sequence[_Row], batch_tokens: int, describe: str
+) -> list[list[npt.NDArray[np.float64]]]:
+    """Returns [rows][branches][tokens] log-likelihoods."""
     results: list[list[npt.NDArray[np.float64]]] = [[] for _ in rows]
-    with tqdm(total=len(rows), desc=describe, unit="row", disable=None, leave=False) as bar:
+    with tqdm(total=len(rows), desc=describe, unit=" prompts", disable=None, leave=False) as bar:
         for batch in _batches(rows, batch_tokens):
-            for number, values in zip(batch, _score([rows[i] for i in batch], model), strict=True):
+            for number, values in zip(batch, _score(model, [rows[i] for i in batch]), strict=True):
                 results[number] = np.split(values, rows[number].cuts)
             bar.update(len(batch))
     return results
 
 
-def _layout(request: Request) -> _Row:
-    prefix = len(request.prefix)
-    tokens, positions, branch = list(request.prefix), list(range(prefix)), [0] * prefix
+def _layout(prefix_ids: Sequence[int], branches: Sequence[Sequence[int]]) -> _Row:
+    prefix = len(prefix_ids)
+    tokens, positions, branch = list(prefix_ids), list(range(prefix)), [0] * prefix
     sources: list[int] = []
-    for number, candidate in enumerate(request.branches, start=1):
+    for number, candidate in enumerate(branches, start=1):
         sources += [prefix - 1, *range(len(tokens), len(tokens) + len(candidate) - 1)]
         tokens += candidate[:-1]
         positions += range(prefix, prefix + len(candidate) - 1)
@@ -174,8 +192,8 @@ def _layout(request: Request) -> _Row:
         positions=np.array(positions, dtype=np.int64),
         branch=np.array(branch, dtype=np.int64),
         sources=np.array(sources, dtype=np.int64),
-        targets=np.array([token for part in request.branches for token in part], dtype=np.int64),
-        cuts=np.cumsum([len(part) for part in request.branches])[:-1].tolist(),
+        targets=np.array([token for part in branches for token in part], dtype=np.int64),
+        cuts=np.cumsum([len(part) for part in branches])[:-1].tolist(),
     )
 
 
@@ -200,7 +218,7 @@ def _batches(rows: Sequence[_Row], batch_tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _score(rows: Sequence[_Row], model: Any) -> list[npt.NDArray[np.float64]]:
+def _score(model: Any, rows: Sequence[_Row]) -> list[npt.NDArray[np.float64]]:
     """Returns the log-likelihoods [m] of each row's targets."""
     tokens = _padded([row.tokens for row in rows], 0)  # [b, t]; what pads it is never attended to
     mask: Tensor | None = None  # causal attention never looks at padding on the right

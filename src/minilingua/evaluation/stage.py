@@ -5,10 +5,12 @@ data/tokens/test ─────────────────────
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from minilingua.core.errors import DataError
 from minilingua.core.records import Score
+from minilingua.evaluation import losses, multiple_choice
 from minilingua.evaluation.losses import (
     TOKENS,
     Passage,
@@ -29,7 +31,6 @@ from minilingua.evaluation.multiple_choice import (
     judge,
     load_questions,
     read_conversations,
-    requests_of,
 )
 from minilingua.evaluation.prompts import PromptEncoder
 from minilingua.evaluation.report import print_report
@@ -61,19 +62,24 @@ def run(params: Params) -> None:
         raise DataError(f"{TOKENS / 'test'} holds no supervised token to measure a loss on")
     _check_prompts(encoder, languages, passages)
     shuffled = with_shuffled_prompts(passages, params.seed)
-    requests = requests_of(questions, encoder)
     training = open_split("train", languages).values()
     unigram = unigram_nats(training, passages, encoder.vocab_size)
+    requests = [
+        *multiple_choice.requests_of(questions, encoder),
+        *losses.requests_of(passages),
+        *losses.requests_of(shuffled),
+    ]
 
     scores: list[Score] = []
     with reproducible_arithmetic():
         for name, path, made_by in MODELS:
             model = load_model(path, made_by, encoder.vocab_size)
-            batch = params.evaluate.batch_tokens
-            answers = log_likelihoods(model, requests, batch, f"{name}: questions")
-            nats = model_nats(model, passages, batch, f"{name}: loss")
-            shuffled_nats = model_nats(model, shuffled, batch, f"{name}: shuffled prompts")
-            scores += accuracy_scores(name, questions, judge(questions, answers))
+            # All at once: a question's prompt is often that of a conversation as well.
+            found = iter(log_likelihoods(model, requests, params.evaluate.batch_tokens, name))
+            outcomes = judge(questions, list(islice(found, len(questions))))
+            nats = model_nats(passages, list(islice(found, len(passages))))
+            shuffled_nats = model_nats(shuffled, list(found))
+            scores += accuracy_scores(name, questions, outcomes)
             scores += loss_scores(name, "loss", passages, nats)
             scores += loss_scores(name, "loss_shuffled_prompts", shuffled, shuffled_nats)
             scores += loss_scores(name, "unigram_loss", passages, unigram)
