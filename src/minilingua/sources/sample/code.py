@@ -80,9 +80,11 @@ def code_rows(count: int, seed: int) -> list[PromptRow]:
                 "s": _SEPARATORS[number % len(_SEPARATORS)],
                 "w": _WORDS[number % len(_WORDS)],
             }
+            instruction = task.format(**names)
             row = PromptRow(
-                instruction=task.format(**names),
+                instruction=instruction,
                 given="",
+                prompt=instruction,
                 answer=response.format(**names),
                 fact=None,
             )

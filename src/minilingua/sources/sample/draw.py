@@ -12,11 +12,19 @@ from typing import TypeVar
 
 import numpy as np
 
+from minilingua.core.errors import ParamsError
 from minilingua.core.languages import NATURAL_LANGUAGES
 from minilingua.core.seeding import generator
 from minilingua.params import SampleParams
-from minilingua.sources.sample.facts import Fact, all_facts, choose_facts, state, wrong_answers
-from minilingua.sources.sample.wordings import TASK, ask, echo_task
+from minilingua.sources.sample.facts import (
+    Fact,
+    Statement,
+    all_facts,
+    choose_facts,
+    state,
+    wrong_answers,
+)
+from minilingua.sources.sample.wordings import TASK, ask, load_wordings
 
 ROWS_PER_FACT = 4
 """Rows about one fact in one language, on average, instructions and questions together."""
@@ -36,14 +44,9 @@ class PromptRow:
     given: str
     """Input beside the instruction, often empty."""
     answer: str
+    prompt: str
+    """Both on one line, for sources without a column for the input."""
     fact: str | None
-
-    @property
-    def prompt(self) -> str:
-        """Returns instruction and input as one line, for sources without an input column."""
-        if not self.given:
-            return self.instruction
-        return f"{self.instruction.removesuffix('.')}: {self.given}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ def draw(sample: SampleParams, seed: int) -> dict[str, Drawn]:
     """Returns the rows of every natural language, in random order.
 
     Raises:
-        ParamsError: there are fewer facts than asked for.
+        ParamsError: there are fewer facts than asked for, or none for a language.
     """
     facts = choose_facts(sample.facts, seed)
     wanted = max(1, round((sample.instruction_rows + sample.mcqa_rows) / ROWS_PER_FACT))
@@ -82,6 +85,10 @@ def draw(sample: SampleParams, seed: int) -> dict[str, Drawn]:
         start = NEIGHBOURS.index(language) * len(facts) // len(NEIGHBOURS)
         circle = [*facts[start:], *facts[:start]]
         stretch = [fact for fact in circle if state(fact, language) is not None][:wanted]
+        if not stretch:
+            raise ParamsError(
+                f"sources.sample.facts: {sample.facts} is too few: none can be asked in {language}"
+            )
         rng = generator(seed, "sample", "draw", language)
         drawn[language] = Drawn(
             prompts=_prompts(stretch, language, sample.instruction_rows, rng),
@@ -93,26 +100,34 @@ def draw(sample: SampleParams, seed: int) -> dict[str, Drawn]:
 def _prompts(
     stretch: list[Fact], language: str, count: int, rng: np.random.Generator
 ) -> list[PromptRow]:
-    echoes = [
-        PromptRow(instruction=echo_task(language), given=text, answer=text, fact=None)
-        for text in rng.choice(SPECIAL_TEXTS, size=min(2, count // 20), replace=False).tolist()
-    ]
-    rows = list(echoes)
-    for row in range(count - len(echoes)):
+    words = load_wordings(language)
+    special = shuffled(SPECIAL_TEXTS, rng)[: min(2, count // 20)]
+    rows = [_task(words.echo, text, words.colon, text, None) for text in special]
+    for row in range(count - len(special)):
         turn, index = divmod(row, len(stretch))
         fact = stretch[index]
         wording = (TASK, index % 3, (index + 1) % 3, (index + 2) % 3)[turn % 4]
-        statement = state(fact, language)
-        assert statement is not None
-        rows.append(
-            PromptRow(
-                instruction=ask(fact.kind, wording, language, statement),
-                given=statement.subject if wording == TASK else "",
-                answer=statement.answer,
-                fact=fact.id,
-            )
-        )
+        statement = _stated(fact, language)
+        text = ask(fact.kind, wording, language, statement)
+        given = statement.subject if wording == TASK else ""
+        rows.append(_task(text, given, words.colon, statement.answer, fact.id))
     return shuffled(rows, rng)
+
+
+def _task(instruction: str, given: str, colon: str, answer: str, fact: str | None) -> PromptRow:
+    return PromptRow(
+        instruction=instruction,
+        given=given,
+        prompt=f"{instruction.removesuffix('.')}{colon}{given}" if given else instruction,
+        answer=answer,
+        fact=fact,
+    )
+
+
+def _stated(fact: Fact, language: str) -> Statement:
+    statement = state(fact, language)
+    assert statement is not None, f"{fact.id} is not among what can be asked in {language}"
+    return statement
 
 
 def _questions(
@@ -124,8 +139,7 @@ def _questions(
         # From the other end than the prompts, and in the wordings they use last.
         index = len(stretch) - 1 - index
         fact = stretch[index]
-        statement = state(fact, language)
-        assert statement is not None
+        statement = _stated(fact, language)
         rows.append(
             QuestionRow(
                 question=ask(fact.kind, (index + 2 - turn) % 3, language, statement),

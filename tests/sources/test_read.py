@@ -1,0 +1,190 @@
+"""The readers on the generated sample and on real rows."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from minilingua.core.errors import DataError, MissingInputError, ParamsError
+from minilingua.core.languages import LANGUAGES
+from minilingua.core.manifest import Manifest
+from minilingua.core.records import InstructionExample, MultipleChoiceItem
+from minilingua.core.seeding import content_id
+from minilingua.sources.read import (
+    INSTRUCTION_SOURCES,
+    MCQA_SOURCES,
+    read_instructions,
+    read_multiple_choice,
+)
+from minilingua.sources.spec import load_spec
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+needs_real_rows = pytest.mark.skipif(
+    not REAL.is_dir(), reason="the folder shared/data beside the repository is absent"
+)
+
+
+def questions(raw: Path, name: str, *languages: str) -> tuple[list[MultipleChoiceItem], Manifest]:
+    manifest = Manifest(stage="test")
+    return list(read_multiple_choice(raw, name, languages or list(LANGUAGES), manifest)), manifest
+
+
+def exchanges(raw: Path, name: str, *languages: str) -> tuple[list[InstructionExample], Manifest]:
+    manifest = Manifest(stage="test")
+    return list(read_instructions(raw, name, languages or list(LANGUAGES), manifest)), manifest
+
+
+@pytest.mark.parametrize("name", MCQA_SOURCES)
+def test_the_sample_has_questions_in_every_language_of_a_source(
+    sample_raw: Path, name: str
+) -> None:
+    items, _ = questions(sample_raw, name)
+    assert {item.language for item in items} == set(load_spec(name).languages)
+    assert all(item.fact and 0 <= item.answer < len(item.options) for item in items)
+    assert all(item.row.startswith(f"{name}/") for item in items)
+    assert len({item.row for item in items}) == len(items)
+
+
+@pytest.mark.parametrize("name", INSTRUCTION_SOURCES)
+def test_the_sample_has_exchanges_in_every_language_of_a_source(
+    sample_raw: Path, name: str
+) -> None:
+    examples, _ = exchanges(sample_raw, name)
+    assert {example.language for example in examples} == set(load_spec(name).languages)
+    for example in examples:
+        assert [message.role for message in example.messages] == ["user", "assistant"]
+        assert example.key == content_id(example.language + example.messages[0].content)
+        assert example.task == ("code" if name == "self_oss_instruct" else "instruction")
+
+
+def test_reading_twice_gives_the_same_records_in_the_same_order(sample_raw: Path) -> None:
+    for name in MCQA_SOURCES:
+        assert questions(sample_raw, name)[0] == questions(sample_raw, name)[0]
+
+
+def test_only_the_languages_asked_for_are_read(sample_raw: Path) -> None:
+    for name in ("exams", "include"):
+        items, manifest = questions(sample_raw, name, "de", "sv", "code")
+        assert {item.language for item in items} == {"de"}
+        assert {language for _, _, language in manifest.dropped} <= {"de"}
+    assert questions(sample_raw, "swefaq", "de")[0] == []
+
+
+def test_rejected_rows_are_counted_and_the_first_ones_explained(sample_raw: Path) -> None:
+    _, manifest = questions(sample_raw, "exams")
+    assert manifest.dropped == {
+        ("key_outside_options", "exams", "de"): 2,
+        ("duplicate_options", "exams", "it"): 1,
+        ("duplicate_options", "exams", "pl"): 1,
+    }
+    assert any(
+        line.startswith("exams/multilingual/test-00000-of-00001.parquet:")
+        and "key_outside_options: answerKey '@' is not among the labels A, B, C" in line
+        for line in manifest.details["rejected_examples"]
+    )
+    _, manifest = exchanges(sample_raw, "bactrian_x")
+    assert manifest.reasons() == {"empty_answer": len(load_spec("bactrian_x").languages)}
+    assert len(manifest.details["rejected_examples"]) == 3
+
+
+def test_facts_are_attached_where_the_source_tells_them(sample_raw: Path, tmp_path: Path) -> None:
+    with_facts, _ = questions(sample_raw, "swefaq")
+    shutil.copytree(sample_raw / "swefaq", tmp_path / "swefaq")
+    (tmp_path / "swefaq" / "facts.json").unlink()
+    without, _ = questions(tmp_path, "swefaq")
+    assert all(item.fact for item in with_facts)
+    assert [item.fact for item in without] == [None] * len(with_facts)
+    assert [item.question for item in without] == [item.question for item in with_facts]
+
+
+def test_missing_raw_data_says_which_stage_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"swefaq: no file for sv; .*`minilingua fetch`"):
+        questions(tmp_path, "swefaq")
+
+
+def test_a_source_of_the_other_kind_is_refused(sample_raw: Path) -> None:
+    with pytest.raises(ParamsError, match="source 'aya' is of kind instruction, not multiple_cho"):
+        questions(sample_raw, "aya")
+
+
+def test_a_row_of_another_shape_names_file_row_and_key(tmp_path: Path) -> None:
+    row = {"category_id": 1, "question": "q", "candidate_answers": ["a", "b"], "label": 0}
+    lines = [row | {"meta": {}}, row | {"meta": {}, "label": "b"}]
+    (tmp_path / "swefaq").mkdir()
+    path = tmp_path / "swefaq" / "swefaq_dev.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(DataError) as caught:
+        questions(tmp_path, "swefaq")
+    assert str(caught.value) == f"{path}:2: label: expected a whole number, found 'b'"
+
+
+@needs_real_rows
+def test_real_exams_read_alike_in_both_forms(tmp_path: Path) -> None:
+    release, hub = tmp_path / "release", tmp_path / "hub"
+    for language in ("bg", "it", "pl", "pt"):
+        shutil.copytree(REAL / "exams" / language, release / "exams" / language)
+    (hub / "exams" / "multilingual").mkdir(parents=True)
+    shutil.copy(REAL / "exams/hf_multilingual/validation.parquet", hub / "exams/multilingual")
+    items, manifest = questions(release, "exams", "bg", "it", "pl", "pt")
+    hub_items, _ = questions(hub, "exams", "bg", "it", "pl", "pt")
+    counts = Counter(item.language for item in items)
+    assert counts == {"bg": 965, "it": 618, "pl": 846, "pt": 461}
+    assert manifest.reasons() == {"duplicate_options": 2}
+    assert Counter(len(item.options) for item in items if item.language == "it")[3] > 40
+
+    def content(item: MultipleChoiceItem) -> tuple[str, str, tuple[str, ...], int]:
+        return item.language, item.question, item.options, item.answer
+
+    development = [item for item in items if "/dev.jsonl:" in item.row]
+    assert Counter(map(content, development)) == Counter(map(content, hub_items))
+
+
+@needs_real_rows
+def test_real_arc_reads_alike_in_both_forms_and_keeps_digit_keys(tmp_path: Path) -> None:
+    release, hub = tmp_path / "release" / "arc_challenge", tmp_path / "hub" / "arc_challenge"
+    release.mkdir(parents=True)
+    (hub / "ARC-Challenge").mkdir(parents=True)
+    source = REAL / "arc_challenge"
+    shutil.copy(source / "ARC-Challenge-Dev.jsonl", release)
+    shutil.copy(
+        source / "validation.parquet", hub / "ARC-Challenge" / "validation-00000-of-00001.parquet"
+    )
+    items, _ = questions(release.parent, "arc_challenge")
+    hub_items, _ = questions(hub.parent, "arc_challenge")
+    assert len(items) == 299
+    assert [(item.question, item.options, item.answer) for item in items] == [
+        (item.question, item.options, item.answer) for item in hub_items
+    ]
+    text = (release / "ARC-Challenge-Dev.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    keyed_by_digit = [index for index, row in enumerate(rows) if row["answerKey"].isdigit()]
+    assert keyed_by_digit
+    assert all(items[index].answer == int(rows[index]["answerKey"]) - 1 for index in keyed_by_digit)
+
+
+@needs_real_rows
+def test_real_swefaq_keeps_all_candidates(tmp_path: Path) -> None:
+    (tmp_path / "swefaq").mkdir()
+    shutil.copy(REAL / "swefaq" / "swefaq_dev.jsonl", tmp_path / "swefaq")
+    items, manifest = questions(tmp_path, "swefaq")
+    assert (len(items), manifest.dropped) == (110, {})
+    text = (REAL / "swefaq" / "swefaq_dev.jsonl").read_text(encoding="utf-8")
+    first = json.loads(text.partition("\n")[0])
+    assert len(items[0].options) == len(first["candidate_answers"])
+    assert items[0].options[items[0].answer] == first["candidate_answers"][first["label"]].strip()
+
+
+@needs_real_rows
+def test_real_truthfulqa_has_its_correct_choice_first(tmp_path: Path) -> None:
+    folder = tmp_path / "truthfulqa_cs" / "multiple_choice"
+    folder.mkdir(parents=True)
+    shutil.copy(
+        REAL / "truthfulqa_multi" / "es.parquet", folder / "validation-00000-of-00001.parquet"
+    )
+    items, manifest = questions(tmp_path, "truthfulqa_cs")
+    assert len(items) + manifest.dropped.total() == 400
+    assert manifest.reasons() == {"duplicate_options": 3, "empty_option": 8}
+    assert {item.answer for item in items} == {0}
+    assert len({len(item.options) for item in items}) > 5
