@@ -183,11 +183,11 @@ class Workspace:
         for split in ("train", "validation", "test"):
             write_text(self.root / f"data/conversations/{split}/en.jsonl", f'"{split}"\n')
         files = {"en/train.parquet": {"sha256": "a" * 64, "rows": 40}}
-        sources = {
-            "aya": {"files": files, "licence": "Unicode-3.0", "rows": 40},
-            "exams": {"files": files, "licence": "Unicode-3.0", "rows": 11},
-        }
-        write_json(self.root / "data/raw/manifest.json", {"sources": sources})
+        about = {"licence": "Unicode-3.0", "commercial_use": True, "files": files}
+        sources = {"aya": {"title": "Aya", **about}, "exams": {"title": "EXAMS", **about}}
+        kept = {"aya": {"en": 30, "fi": 10}, "exams": {"bg": 11}}
+        manifest = {"stage": "fetch", "kept": kept, "details": {"sources": sources}}
+        write_json(self.root / "data/raw/manifest.json", manifest)
 
     def whole_line(self) -> None:
         """Leaves everything that `dvc repro` makes."""
@@ -247,7 +247,7 @@ def evaluation_scores(accuracy: float) -> list[Score]:
     scores = []
     for model, gain in (("base", 0.0), ("result", accuracy)):
         for language in ("all", *LANGUAGES):
-            shared = {"model": model, "language": language}
+            shared: dict[str, Any] = {"model": model, "language": language}
             for answer_format in ("all", "letter", "number", "text"):
                 for instruction_language in ("all", "en"):
                     of = {

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -15,7 +16,7 @@ from minilingua.params import Params
 from minilingua.tracking.data_record import SourceRecord
 from minilingua.tracking.training_record import Training
 
-HUB_LICENCES = {
+_HUB_LICENCES = {
     "Apache-2.0": "apache-2.0",
     "MIT": "mit",
     "CC-BY-4.0": "cc-by-4.0",
@@ -26,6 +27,7 @@ HUB_LICENCES = {
 }
 """SPDX identifier ─► the hub's."""
 
+_COMMERCIAL: dict[bool | str, str] = {True: "yes", False: "no", "unknown": "unknown"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 _TOYS = {
@@ -82,20 +84,35 @@ def model_name(params: Params) -> str:
     return f"MiniLingua-{params.model.name}-{params.experiment}"
 
 
-def hub_licence(sources: Iterable[SourceRecord]) -> str:
-    """Returns the hub's name for the licence that all data has, or ``other`` if they differ."""
-    licences = {source.licence for source in sources}
-    return HUB_LICENCES.get(licences.pop(), "other") if len(licences) == 1 else "other"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubLicence:
+    """A licence as the hub's metadata names it."""
+
+    identifier: str
+    """One of the hub's list, ``other`` where it lists none that fits."""
+    name: str | None = None
+    """Required with ``other``."""
+    link: str | None = None
+
+
+def hub_licence(sources: Iterable[SourceRecord]) -> HubLicence:
+    """Returns the licence that all data has; where they differ, a pointer to the card's table."""
+    licences = sorted({source.licence for source in sources})
+    if len(licences) != 1:
+        return HubLicence(identifier="other", name="licences-of-the-data", link="README.md#data")
+    if licences[0] in _HUB_LICENCES:
+        return HubLicence(identifier=_HUB_LICENCES[licences[0]])
+    page = f"https://spdx.org/licenses/{licences[0]}.html"
+    return HubLicence(identifier="other", name=licences[0].lower(), link=page)
 
 
 def _metadata(params: Params, index: ScoreIndex, sources: Sequence[SourceRecord]) -> ModelCardData:
     licence = hub_licence(sources)
-    several = licence == "other"
     return ModelCardData(
         language=[code for code in params.languages if code != CODE],
-        license=licence,
-        license_name="licences-of-the-data" if several else None,
-        license_link="README.md#data" if several else None,
+        license=licence.identifier,
+        license_name=licence.name,
+        license_link=licence.link,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=["minilingua", "sft", "multilingual", "megatron-core", *_toy_tags(params)],
@@ -181,9 +198,10 @@ def _totals(index: ScoreIndex) -> str:
 
 def _sources(sources: Sequence[SourceRecord]) -> str:
     rows = [
-        [source.title, source.hub or "", source.licence, str(source.rows)] for source in sources
+        [source.title, source.licence, _COMMERCIAL[source.commercial_use], str(source.rows)]
+        for source in sources
     ]
-    return _table(["source", "hub", "licence", "rows read"], rows)
+    return _table(["source", "licence", "commercial use", "rows read"], rows)
 
 
 def _origin(params: Params) -> str:

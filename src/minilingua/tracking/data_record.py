@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from minilingua.core.errors import DataError
 from minilingua.core.files import require
@@ -21,6 +22,7 @@ class SourceRecord:
     hub: str | None
     """Hugging Face data set id, where the source is one data set of the hub."""
     licence: str
+    commercial_use: bool | Literal["unknown"]
     rows: int
     digest: str
     """Over the names and SHA-256 of its files."""
@@ -36,16 +38,17 @@ def read_sources() -> list[SourceRecord]:
     text = require(MANIFEST, made_by="minilingua fetch").read_text(encoding="utf-8")
     records = []
     try:
-        for name, found in json.loads(text)["sources"].items():
-            spec = load_spec(name)
+        manifest = json.loads(text)
+        for name, found in sorted(manifest["details"]["sources"].items()):
             files = sorted(f"{path}\x1f{about['sha256']}" for path, about in found["files"].items())
             records.append(
                 SourceRecord(
                     name=name,
-                    title=spec.title,
-                    hub=spec.hub,
+                    title=found["title"],
+                    hub=load_spec(name).hub,
                     licence=found["licence"],
-                    rows=found["rows"],
+                    commercial_use=found["commercial_use"],
+                    rows=sum(manifest["kept"].get(name, {}).values()),
                     digest=content_id("\n".join(files)),
                 )
             )

@@ -19,6 +19,9 @@ _PAUSE = 2.0
 _PAUSES_PER_WORK = 20
 """A pass that took s seconds is followed by a pause of at least 20 s: at most 5 % of one CPU."""
 
+_CLOCK_SLACK = 2.0
+"""Seconds by which the start of a process, counted from boot, and a file's time may disagree."""
+
 
 def follow(process: int | None, run: Path | None = None) -> None:
     """Feeds MLflow until the training ends.
@@ -33,13 +36,13 @@ def follow(process: int | None, run: Path | None = None) -> None:
         TrackingError: the store could not be used in the last pass.
         DataError: events could not be read in the last pass.
     """
-    started_ns = time.time_ns() - 1_000_000_000 if process is not None else 0
     worker = _find(process) if process is not None else None
+    since_ns = int((worker.create_time() - _CLOCK_SLACK) * 1e9) if worker is not None else 0
     ingester = Ingester()
     seen = ""
     while True:
         began = time.monotonic()
-        directory = run or current_run(since_ns=started_ns)
+        directory = run or current_run(since_ns)
         if process is not None:
             alive = worker is not None and _lives(worker)
         else:

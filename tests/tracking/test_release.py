@@ -1,0 +1,182 @@
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # it ships no type information
+from huggingface_hub import ModelCard
+
+from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.files import write_text
+from minilingua.tracking.card import HubLicence, hub_licence
+from minilingua.tracking.data_record import SourceRecord
+from minilingua.tracking.release import main
+from tests.tracking.workspace import RUN_KEY, Workspace
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A finished line; a release needs no store."""
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace(root=tmp_path)
+    workspace.whole_line()
+    return workspace
+
+
+def test_holds_model_evaluation_card_and_passport(
+    root: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == 0
+    release = root.root / "models/release"
+    assert capsys.readouterr().out == "model: models/release/\n"
+    assert sorted(path.name for path in release.iterdir()) == [
+        "README.md",
+        "config.json",
+        "evaluation.json",
+        "model.safetensors",
+        "passport.json",
+        "tokenizer.json",
+    ]
+    weights = Path("models/hf/model.safetensors")
+    assert weights.samefile(release / "model.safetensors")
+    before = {path.name: path.read_bytes() for path in release.iterdir()}
+    assert main([]) == 0
+    assert {path.name: path.read_bytes() for path in release.iterdir()} == before
+
+
+def test_the_next_training_leaves_the_release_as_it_is(root: Workspace) -> None:
+    assert main([]) == 0
+    released = Path("models/release/model.safetensors").read_bytes()
+    root.export(value=2.0)
+    assert Path("models/release/model.safetensors").read_bytes() == released
+
+
+def test_a_symbolic_link_of_dvc_is_released_as_a_file(root: Workspace) -> None:
+    weights = root.root / "models/hf/model.safetensors"
+    cached = weights.rename(root.root / "cached")
+    weights.symlink_to(cached)
+    assert main([]) == 0
+    released = Path("models/release/model.safetensors")
+    assert not released.is_symlink()
+    assert released.read_bytes() == cached.read_bytes()
+
+
+def test_the_passport_names_everything(root: Workspace) -> None:
+    for arguments in (["init", "--quiet"], ["add", "params.yaml"], ["commit", "-qm", "A line"]):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *identity, *arguments], check=True)
+    with Path("params.yaml").open("a") as stream:
+        stream.write("# changed\n")
+    assert main([]) == 0
+    passport = json.loads(Path("models/release/passport.json").read_text())
+    assert passport["run_key"] == RUN_KEY
+    assert len(passport["code"]["commit"]) == 40
+    assert "params.yaml" in passport["code"]["changed"]
+    assert len(passport["code"]["patch_sha256"]) == 64
+    assert passport["params"]["train"]["lr"] == 1e-3
+    assert len(passport["recipe"]["sha256"]) == 64
+    assert {"minilingua", "torch", "megatron-core"} <= set(passport["environment"]["packages"])
+    assert passport["token_ledger"] == [
+        {"language": "en", "tokens": "1200"},
+        {"language": "fi", "tokens": "900"},
+    ]
+    assert passport["early_stopping"] == {"best_step": 8}
+    assert passport["evaluation"]["result"]["accuracy_text"] == 0.75
+    assert set(passport["model"]) == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert str(root.root) not in Path("models/release/passport.json").read_text()
+
+
+@pytest.mark.usefixtures("root")
+def test_the_card_has_valid_metadata() -> None:
+    assert main([]) == 0
+    card = ModelCard.load("models/release/README.md")
+    data = card.data.to_dict()
+    assert data["language"] == [
+        "en",
+        "de",
+        "es",
+        "fr",
+        "it",
+        "pt",
+        "nl",
+        "pl",
+        "cs",
+        "bg",
+        "el",
+        "fi",
+        "sv",
+    ]
+    assert (data["license"], data["license_name"]) == ("other", "unicode-3.0")
+    assert data["library_name"] == "transformers"
+    assert "test-model" in data["tags"]
+    assert "datasets" not in data  # the sample only imitates them
+    (entry,) = data["model-index"]
+    results = {
+        metric["name"]: metric["value"]
+        for result in entry["results"]
+        for metric in result["metrics"]
+    }
+    assert results["Accuracy, answered by text"] == 0.75
+    assert yaml.safe_load(card.content.split("---")[1])["model-index"]
+
+
+@pytest.mark.usefixtures("root")
+def test_the_card_tells_results_data_and_limits() -> None:
+    assert main([]) == 0
+    text = Path("models/release/README.md").read_text()
+    assert "**This is a test model.**" in text
+    assert "| fi | 3.000 ± 0.100 | 2.500 ± 0.100 | 400 | 0.250 | 0.250 ± 0.020 | 0.750" in text
+    assert "| EXAMS | Unicode-3.0 | yes | 11 |" in text
+    assert "| en | 1200 |" in text
+    assert "| lr | `0.001` |" in text
+    assert "It ended after step 12 (early stop)" in text
+    assert "## Limits" in text
+    assert "$" not in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "stage"),
+    [
+        ("models/hf", "minilingua convert"),
+        ("reports/train/events.jsonl", "minilingua train"),
+        ("reports/evaluation.json", "minilingua evaluate"),
+        ("reports/evaluation_summary.json", "minilingua evaluate"),
+        ("reports/train/early_stopping.json", "minilingua train"),
+        ("data/plan/ledger.csv", "minilingua pack"),
+        ("data/raw/manifest.json", "minilingua fetch"),
+    ],
+)
+def test_a_missing_output_is_named_with_its_stage(
+    root: Workspace, missing: str, stage: str
+) -> None:
+    (root.root / missing).rename(root.root / "away")
+    with pytest.raises(MissingInputError, match=f"{missing} is missing; `{stage}` makes it"):
+        main([])
+    assert not (root.root / "models/release").exists()
+
+
+def test_outputs_of_two_trainings_are_not_released(root: Workspace) -> None:
+    write_text(root.root / "dvc.lock", json.dumps({"schema": "2.0", "stages": {"train": {}}}))
+    with pytest.raises(DataError, match="models/hf is not the export of the training"):
+        main([])
+
+
+def source(licence: str) -> SourceRecord:
+    return SourceRecord(
+        name="aya", title="", hub=None, licence=licence, commercial_use=True, rows=1, digest=""
+    )
+
+
+@pytest.mark.parametrize(
+    ("licences", "identifier", "name"),
+    [
+        (["Apache-2.0", "Apache-2.0"], "apache-2.0", None),
+        (["Unicode-3.0"], "other", "unicode-3.0"),
+        (["Apache-2.0", "CC-BY-NC-4.0"], "other", "licences-of-the-data"),
+    ],
+)
+def test_the_licence_is_that_of_the_data(
+    licences: list[str], identifier: str, name: str | None
+) -> None:
+    found: HubLicence = hub_licence(map(source, licences))
+    assert (found.identifier, found.name) == (identifier, name)
