@@ -33,7 +33,7 @@ class Layout(_Strict):
 
     files: tuple[Text, ...] = Field(min_length=1)
     """Glob patterns below the source's directory. ``{code}`` stands for our language code,
-    ``{language}`` for the source's own name; without them a file holds several languages."""
+    ``{language}`` for the source's own name; without them a file holds all languages."""
     columns: tuple[Text, ...] = Field(min_length=1)
     """Top-level columns that every row has to have."""
     optional_columns: tuple[Text, ...] = ()
@@ -50,7 +50,8 @@ class SourceSpec(_Strict):
 
     title: Text
     hub: Text | None
-    """Hugging Face data set id, or None where the source is not on the hub."""
+    """Hugging Face data set id (``{language}`` as in ``Layout.files``), or None where the source
+    is not on the hub."""
     origin: Text
     """Page that describes it."""
     licence: Text

@@ -16,7 +16,7 @@ from minilingua.core.files import sha256_file, staged_directory
 from minilingua.core.manifest import Manifest
 from minilingua.params import Params
 from minilingua.sources.native import native_files, native_rows
-from minilingua.sources.spec import SourceSpec, load_spec
+from minilingua.sources.spec import load_spec
 
 RAW = Path("data/raw")
 
@@ -36,11 +36,7 @@ def run(params: Params) -> None:
     with staged_directory(RAW) as raw:
         licence = None
         if params.sources.mirror is not None:
-            mirror = Path(params.sources.mirror)
-            if not mirror.is_dir():
-                raise MissingInputError(f"sources.mirror: {mirror} is not a directory")
-            for name in sources:
-                _copy(load_spec(name), mirror / name, raw / name, params.languages)
+            _copy(Path(params.sources.mirror), raw, sources, params.languages)
         else:
             from minilingua.sources.sample.generate import LICENCE, generate
 
@@ -54,18 +50,29 @@ def run(params: Params) -> None:
         manifest.write(raw / "manifest.json")
 
 
-def _copy(spec: SourceSpec, source: Path, target: Path, languages: Sequence[str]) -> None:
-    if not source.is_dir():
-        raise MissingInputError(f"{source} is missing: the mirror has no {spec.title}")
-    files = native_files(spec, source, languages)
-    size = sum(file.path.stat().st_size for file in files)
+def _copy(mirror: Path, raw: Path, sources: Sequence[str], languages: Sequence[str]) -> None:
+    """Copies the files that the specs name, once it is known that none is missing."""
+    if not mirror.is_dir():
+        raise MissingInputError(f"sources.mirror: {mirror} is not a directory")
+    copies: list[tuple[Path, Path]] = []
+    for name in sources:
+        spec = load_spec(name)
+        if not (mirror / name).is_dir():
+            raise MissingInputError(f"{mirror / name} is missing: the mirror has no {spec.title}")
+        copies += [
+            (file.path, raw / name / file.relative)
+            for file in native_files(spec, mirror / name, languages)
+        ]
     with tqdm(
-        total=size, desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=None
+        total=sum(original.stat().st_size for original, _ in copies),
+        desc="copy",
+        unit="B",
+        unit_scale=True,
+        disable=None,
     ) as progress:
-        for file in files:
-            copy = target / file.relative
+        for original, copy in copies:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file.path, copy)
+            shutil.copyfile(original, copy)
             progress.update(copy.stat().st_size)
 
 
