@@ -10,6 +10,7 @@ Masks say which *tokens* are targets. Nothing is shifted here; the training and 
 shift once, when they pair position i with token i + 1.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minilingua.core.errors import DataError
-from minilingua.core.files import require, staged_directory, write_json
+from minilingua.core.files import require, sha256_file, staged_directory, write_json
 
 FORMAT_VERSION = 1
 
@@ -154,3 +155,18 @@ def open_token_file(path: Path) -> TokenFile:
     if int(file.offsets[-1]) != total or (count and int(file.lengths().min()) <= 0):
         raise DataError(f"{path / 'offsets.bin'} contradicts meta.json; `dvc checkout` restores it")
     return file
+
+
+def token_file_digest(path: Path) -> str:
+    """Returns a SHA-256 that names the conversations and tokenizer of a language's directory.
+
+    Cheap: it covers counts, tokenizer, conversation ids and lengths, which together determine
+    the tokens, and so leaves the large files unread.
+
+    Raises:
+        MissingInputError: the directory or one of these files is missing.
+    """
+    digest = hashlib.sha256()
+    for name in ("meta.json", "ids.bin", "offsets.bin"):
+        digest.update(sha256_file(require(path / name, "minilingua tokenize")).encode())
+    return digest.hexdigest()

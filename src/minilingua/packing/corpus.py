@@ -1,0 +1,72 @@
+"""What the plan has to know of a split: the length of every conversation, not its tokens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from minilingua.core.errors import DataError
+from minilingua.core.records import Split
+from minilingua.core.tokens import open_token_file, token_file_digest
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageCorpus:
+    """The conversations of one language in one split that fit into a pack."""
+
+    language: str
+    rows: Ints
+    """[n] rows of the token file, ascending."""
+    lengths: Ints
+    """[n] tokens."""
+    supervised: Ints
+    """[n] supervised tokens."""
+    dropped_too_long: int
+    """Conversations longer than a pack."""
+    digest: str
+    """``token_file_digest`` of the token file."""
+    tokenizer_digest: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_corpus(
+    tokens: Path, split: Split, languages: tuple[str, ...], sequence_length: int
+) -> list[LanguageCorpus]:
+    """Reads the lengths of a split, in the order of ``languages``.
+
+    Raises:
+        MissingInputError: a language's directory is missing.
+        DataError: a token file is damaged, or made by another tokenizer than the rest.
+    """
+    corpus = [_read(tokens / split / code, code, sequence_length) for code in languages]
+    for other in corpus[1:]:
+        if other.tokenizer_digest != corpus[0].tokenizer_digest:
+            raise DataError(
+                f"{tokens / split}: {corpus[0].language} and {other.language} were made by "
+                "different tokenizers; run `dvc repro tokenize`"
+            )
+    return corpus
+
+
+def _read(path: Path, language: str, sequence_length: int) -> LanguageCorpus:
+    file = open_token_file(path)
+    lengths = file.lengths()
+    supervised = np.zeros(0, dtype=np.int64)
+    if len(file):  # reduceat refuses an empty index
+        begins = file.offsets[:-1].astype(np.int64)
+        supervised = np.add.reduceat(file.loss_mask, begins, dtype=np.int64)
+    rows = np.flatnonzero(lengths <= sequence_length)
+    return LanguageCorpus(
+        language=language,
+        rows=rows,
+        lengths=lengths[rows],
+        supervised=supervised[rows],
+        dropped_too_long=len(file) - len(rows),
+        digest=token_file_digest(path),
+        tokenizer_digest=file.tokenizer_digest,
+    )

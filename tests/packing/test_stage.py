@@ -1,0 +1,218 @@
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from minilingua.core.errors import DataError, MissingInputError, ParamsError
+from minilingua.core.files import tree_digest
+from minilingua.core.languages import LANGUAGES
+from minilingua.core.plan import PackPlan, SplitPlan, read_plan, unpack_ref
+from minilingua.core.records import SPLITS, Split
+from minilingua.core.tokens import open_token_file, token_file_digest
+from minilingua.packing import stage
+from minilingua.params import Params
+from tests.packing.conftest import with_mixture, with_pack, write_tokens
+
+PLAN, TOKENS = Path("data/plan"), Path("data/tokens")
+
+
+@pytest.fixture(autouse=True)
+def here(tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(tokens / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+
+
+def plan_of(params: Params) -> PackPlan:
+    stage.run(params)
+    return read_plan(PLAN)
+
+
+def ledger() -> dict[str, dict[str, str]]:
+    with (PLAN / "ledger.csv").open(newline="") as stream:
+        return {row["language"]: row for row in csv.DictReader(stream)}
+
+
+def lengths_of_packs(plan: SplitPlan, split: Split) -> list[int]:
+    files = {code: open_token_file(TOKENS / split / code).lengths() for code in LANGUAGES}
+    return [
+        sum(int(files[ref.language][ref.row]) for ref in plan.pack(number))
+        for number in range(plan.packs)
+    ]
+
+
+def test_two_epochs_show_every_conversation_twice_in_full_packs(params: Params) -> None:
+    plan = plan_of(params)
+    train = plan.splits["train"]
+    times = Counter(unpack_ref(int(value)) for value in train.conversations)
+    left_out = plan.meta["figures"]["train"]["dropped_last_step"]
+    assert sum(times.values()) + left_out == 2 * sum(
+        len(open_token_file(TOKENS / "train" / code)) for code in LANGUAGES
+    )
+    assert max(times.values()) == 2
+    fills = lengths_of_packs(train, "train")
+    assert max(fills) <= 1024
+    assert sum(fills) / (1024 * len(fills)) >= 0.99
+    assert {len(train.packs_of_step(step)) for step in range(train.steps - 1)} == {4}
+
+
+def test_held_out_splits_are_one_step_of_packs_of_one_language(params: Params) -> None:
+    plan = plan_of(params)
+    for split in SPLITS[1:]:
+        held_out = plan.splits[split]
+        assert held_out.steps == 1
+        refs = [unpack_ref(int(value)) for value in held_out.conversations]
+        assert len(set(refs)) == len(refs) == 25 * len(LANGUAGES)
+        packs = [held_out.pack(number) for number in range(held_out.packs)]
+        assert all(len({ref.language for ref in pack}) == 1 for pack in packs)
+        assert max(lengths_of_packs(held_out, split)) <= 1024
+
+
+def test_a_step_of_conversations_holds_exactly_that_number_and_the_mixture(params: Params) -> None:
+    weights = {"en": 0.5, "fi": 0.25, "code": 0.25}
+    asked = with_pack(
+        with_mixture(params, "conversations", weights),
+        global_batch=40,
+        global_batch_unit="conversations",
+        epochs=3.0,
+    )
+    train = plan_of(asked).splits["train"]
+    for step in range(train.steps - 1):
+        refs = [ref for number in train.packs_of_step(step) for ref in train.pack(number)]
+        assert len(refs) == 40
+        held = Counter(ref.language for ref in refs)
+        assert abs(held["en"] - 20) <= 4
+        assert abs(held["fi"] - 10) <= 4
+    rows = ledger()
+    assert float(rows["en"]["planned_share"]) == 0.5
+    assert float(rows["en"]["realised_conversations"]) == pytest.approx(0.5, abs=0.01)
+    assert rows["de"]["scheduled"] == "0"
+
+
+@pytest.mark.parametrize("unit", ["tokens", "supervised_tokens"])
+def test_weights_are_shares_of_their_unit(params: Params, unit: str) -> None:
+    stage.run(with_pack(with_mixture(params, unit, {"en": 1.0, "sv": 3.0}), epochs=4.0))
+    rows = ledger()
+    assert float(rows["sv"][f"realised_{unit}"]) == pytest.approx(0.75, abs=0.01)
+    assert float(rows["sv"]["epochs"]) == pytest.approx(
+        int(rows["sv"]["scheduled"]) / int(rows["sv"]["conversations"]), abs=1e-6
+    )
+
+
+def test_the_ledger_agrees_with_the_plan(params: Params) -> None:
+    train = plan_of(with_mixture(params, "tokens", {"en": 2.0, "bg": 1.0})).splits["train"]
+    refs = [unpack_ref(int(value)) for value in train.conversations]
+    held = Counter(ref.language for ref in refs)
+    tokens: Counter[str] = Counter()
+    supervised: Counter[str] = Counter()
+    for ref in refs:
+        item = open_token_file(TOKENS / "train" / ref.language)[ref.row]
+        tokens[ref.language] += len(item.tokens)
+        supervised[ref.language] += int(item.loss_mask.sum())
+    for language, row in ledger().items():
+        assert int(row["scheduled"]) == held[language]
+        for column, counts in (
+            ("conversations", held), ("tokens", tokens), ("supervised_tokens", supervised),
+        ):  # fmt: skip
+            share = counts[language] / sum(counts.values())
+            assert float(row[f"realised_{column}"]) == pytest.approx(share, abs=1e-6)
+
+
+def test_figures_agree_with_the_plan(params: Params) -> None:
+    plan = plan_of(params)
+    train, figures = plan.splits["train"], plan.meta["figures"]["train"]
+    fills = lengths_of_packs(train, "train")
+    steps = [
+        sum(fills[number] for number in train.packs_of_step(step)) for step in range(train.steps)
+    ]
+    assert figures["tokens"] == sum(fills)
+    assert figures["tokens_per_step"]["max"] == max(steps)
+    assert figures["tokens_per_step"]["min"] == min(steps)
+    assert figures["tokens_per_step"]["mean"] == pytest.approx(sum(steps) / len(steps), abs=1e-3)
+
+
+def test_too_long_conversations_are_dropped_and_counted(params: Params) -> None:
+    write_tokens(TOKENS / "train/en", [600, 10, 20, 513, 512])
+    plan = plan_of(with_pack(params, sequence_length=512))
+    rows = {
+        unpack_ref(int(value)).row
+        for value in plan.splits["train"].conversations
+        if unpack_ref(int(value)).language == "en"
+    }
+    assert rows <= {1, 2, 4}
+    assert plan.meta["dropped_too_long"]["train"]["en"] == 2
+    assert (ledger()["en"]["dropped_too_long"], ledger()["en"]["conversations"]) == ("2", "3")
+
+
+def test_digests_name_the_tokens_that_the_plan_is_of(params: Params) -> None:
+    digests = plan_of(params).meta["token_digests"]
+    assert set(digests) == {f"{split}/{code}" for split in SPLITS for code in LANGUAGES}
+    for name, digest in digests.items():
+        assert token_file_digest(TOKENS / name) == digest
+    write_tokens(TOKENS / "test/sv", [9] * 25, "changed")
+    assert token_file_digest(TOKENS / "test/sv") != digests["test/sv"]
+
+
+def test_equal_inputs_give_equal_bytes_and_another_seed_another_order(params: Params) -> None:
+    stage.run(params)
+    first = tree_digest(PLAN)
+    stage.run(params)
+    assert tree_digest(PLAN) == first
+    stage.run(params.model_copy(update={"seed": 12}))
+    assert tree_digest(PLAN) != first
+
+
+def test_the_terminal_shows_tokens_a_step_steps_and_epochs(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = plan_of(params).meta["figures"]["train"]
+    shown = capsys.readouterr().out
+    assert f"tokens a step: {figures['tokens_per_step']['mean']:.0f} (" in shown
+    assert f"train {figures['steps']}" in " ".join(shown.split())
+    assert "epochs: en 2.00" in shown
+    assert len(shown.splitlines()) <= 8
+
+
+def test_a_weight_without_data_names_the_language(params: Params) -> None:
+    write_tokens(TOKENS / "train/sv", [])
+    with pytest.raises(ParamsError, match=r"params\.yaml: mixture\.weights: 'sv': data/tokens"):
+        stage.run(with_mixture(params, "tokens", {"en": 1.0, "sv": 1.0}))
+    assert not PLAN.exists()
+    stage.run(params)  # without weights a language may be empty
+    assert ledger()["sv"]["epochs"] == "0.000000"
+
+
+def test_less_than_half_a_step_is_one_clear_line(params: Params) -> None:
+    for language in LANGUAGES:
+        write_tokens(TOKENS / "train" / language, [5])
+    with pytest.raises(DataError, match=r"28 conversations with 140 tokens .* 4096 tokens$"):
+        stage.run(params)
+
+
+def test_tokens_of_two_tokenizers_are_refused(params: Params) -> None:
+    write_tokens(TOKENS / "train/fi", [5] * 100, tokenizer_digest="another")
+    with pytest.raises(DataError, match="train: en and fi were made by different tokenizers"):
+        stage.run(params)
+
+
+def test_missing_tokens_name_the_stage_that_makes_them(params: Params) -> None:
+    shutil.rmtree(TOKENS / "validation/cs")
+    with pytest.raises(MissingInputError, match=r"validation/cs/meta\.json .*minilingua tokenize"):
+        stage.run(params)
+
+
+def test_damage_is_found(params: Params) -> None:
+    (TOKENS / "train/en/loss_mask.bin").write_bytes(b"\x01")
+    with pytest.raises(DataError, match=r"loss_mask\.bin has 1 bytes"):
+        stage.run(params)
+
+
+def test_the_plan_is_json_without_places_or_times(params: Params) -> None:
+    stage.run(params)
+    meta = json.loads((PLAN / "plan.json").read_text())
+    assert set(meta) == {
+        "seed", "pack", "mixture", "figures", "dropped_too_long", "token_digests",
+        "format_version", "sequence_length", "languages", "splits",
+    }  # fmt: skip
