@@ -37,20 +37,31 @@ from minilingua.megatron_model.megatron import (
 Backend = Literal["te", "varlen", "sdpa"]
 
 
-def choose_backend(name: Literal["auto", "te", "varlen", "sdpa"]) -> Backend:
+def choose_backend(
+    name: Literal["auto", "te", "varlen", "sdpa"], precision: Literal["fp32", "bf16"]
+) -> Backend:
     """Returns the backend to use: the one asked for, or with ``auto`` the best that can run.
 
     Raises:
-        ParamsError: the backend that was asked for cannot run on this machine.
+        ParamsError: the backend that was asked for cannot run here, or not in this precision.
     """
-    has_te = torch.cuda.is_available() and importlib.util.find_spec("transformer_engine")
-    has_varlen = torch.cuda.is_available() and importlib.util.find_spec("torch.nn.attention.varlen")
+    on_gpu = torch.cuda.is_available()
+    has: dict[Backend, bool] = {
+        "te": on_gpu and importlib.util.find_spec("transformer_engine") is not None,
+        "varlen": on_gpu and importlib.util.find_spec("torch.nn.attention.varlen") is not None,
+        "sdpa": True,
+    }
     if name == "auto":
-        return "te" if has_te else "varlen" if has_varlen else "sdpa"
-    if name == "te" and not has_te:
-        raise ParamsError("train.attention: 'te' needs a GPU and TransformerEngine")
-    if name == "varlen" and not has_varlen:
-        raise ParamsError("train.attention: 'varlen' needs a GPU and torch >= 2.10")
+        if precision == "fp32":  # the kernels of the other two are made for half precision
+            return "sdpa"
+        return next(backend for backend, available in has.items() if available)
+    if not has[name]:
+        needs = "TransformerEngine" if name == "te" else "torch >= 2.10"
+        raise ParamsError(f"params.yaml: train.attention: {name!r} needs a GPU and {needs}")
+    if name != "sdpa" and precision == "fp32":
+        raise ParamsError(
+            f"params.yaml: train.attention: {name!r} works in bf16, train.precision is fp32"
+        )
     return name
 
 

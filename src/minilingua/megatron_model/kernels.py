@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minilingua.megatron_model.megatron import TransformerConfig
+from minilingua.megatron_model.megatron import MegatronModule, TransformerConfig
 
 
 class RMSNorm(nn.Module):
@@ -58,12 +58,11 @@ class _CpuRmsNorm(torch.autograd.Function):
 _cpu_rms_norm: Callable[[Tensor, Tensor, float], Tensor] = _CpuRmsNorm.apply
 
 
-class SwiGLU(nn.Module):
+class SwiGLU(MegatronModule):  # type: ignore[misc]  # Megatron is untyped
     """silu(gate) * up (Shazeer, 2020) of [.., 2 f] = [gate | up]."""
 
     def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        del config
+        super().__init__(config=config)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [.., f]."""

@@ -23,6 +23,8 @@ def quiet() -> Iterator[None]:
 
 with quiet():  # about each optional package (Apex, TransformerEngine) that is not installed
     from megatron.core import dist_checkpointing, parallel_state, tensor_parallel
+    from megatron.core.dist_checkpointing.core import CheckpointingException
+    from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
     from megatron.core.distributed import (
         DistributedDataParallel,
         DistributedDataParallelConfig,
@@ -43,7 +45,7 @@ with quiet():  # about each optional package (Apex, TransformerEngine) that is n
     )
     from megatron.core.transformer import TransformerConfig
     from megatron.core.transformer.enums import AttnMaskType
-    from megatron.core.transformer.module import MegatronModule
+    from megatron.core.transformer.module import Float16Module, MegatronModule
     from megatron.core.transformer.spec_utils import ModuleSpec
     from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
     from megatron.core.transformer.transformer_layer import TransformerLayer
@@ -52,8 +54,10 @@ logging.getLogger("megatron").setLevel(logging.ERROR)
 
 __all__ = [
     "AttnMaskType",
+    "CheckpointingException",
     "DistributedDataParallel",
     "DistributedDataParallelConfig",
+    "Float16Module",
     "GPTModel",
     "MegatronModule",
     "ModuleSpec",
@@ -74,4 +78,5 @@ __all__ = [
     "parallel_state",
     "quiet",
     "tensor_parallel",
+    "torch_strategy",
 ]

@@ -20,13 +20,23 @@ def initialise(seed: int) -> None:
     Under torchrun (RANK and WORLD_SIZE are set) all processes are data-parallel ranks. Otherwise
     this process is alone; it opens no port, so any number of them can run on one machine.
     """
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "nccl"
+        torch.cuda.set_device(local_device())
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         distributed.init_process_group(backend)
     else:
         distributed.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     parallel_state.initialize_model_parallel()
     seed_random_states(seed)
+
+
+def local_device() -> torch.device:
+    """Returns the device of this process: its GPU, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
 def seed_random_states(seed: int) -> None:

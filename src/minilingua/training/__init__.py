@@ -1,1 +1,7 @@
-"""Fine-tuning with megatron-core."""
+"""Fine-tuning with megatron-core.
+
+worker ─► run key ─► run directory (lock) ─► engine ─► loop ─► publish
+                                              ▲          │
+              plan, tokens ─► batches ────────┼──────────┤ step ─► evaluation ─► decision
+              models/base ────────────────────┘          └► checkpoints, events, telemetry
+"""

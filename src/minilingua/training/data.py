@@ -1,0 +1,243 @@
+"""Micro batches from a pack plan and memory-mapped token files.
+
+    plan: step ─► packs ─► this rank's packs (r, r + d, ..) ─► micro_batch of them joined
+                                                                 │
+    tokens, loss mask ─► conversations, shifted inside each ─────┘
+
+Labels are shifted here, once, inside each conversation: row i predicts token i + 1 of the same
+conversation, so no target crosses from one document into another. A conversation is cut after
+its last target row; what follows (at least its last token) predicts nothing.
+
+Shape legend: t tokens of the micro batch, r target rows (supervised tokens).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from minilingua.core.errors import DataError
+from minilingua.core.languages import LANGUAGES
+from minilingua.core.plan import PackPlan, SplitPlan, unpack_ref
+from minilingua.core.records import Split
+from minilingua.core.seeding import content_id
+from minilingua.core.tokens import TokenFile, open_token_file
+from minilingua.megatron_model.documents import PackedDocuments, pack_documents
+from minilingua.training.inputs import TOKENS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """What one forward call gets."""
+
+    tokens: Tensor
+    """[1, t] int64."""
+    labels: Tensor
+    """[1, r] int64, the token that each target row predicts."""
+    documents: PackedDocuments
+    """Where the conversations begin, and the target rows."""
+    language_of_row: npt.NDArray[np.int64]
+    """[r] language index of each target row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContents:
+    """What one step of the plan holds, over all ranks."""
+
+    tokens: int
+    """Prompts included."""
+    supervised_tokens: int
+    conversations: int
+    sample_digest: str
+    """``content_id`` over the conversation ids, in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTotals:
+    """Tokens of a whole plan."""
+
+    tokens: int
+    supervised_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Language:
+    """A token file with what is asked of each of its conversations."""
+
+    file: TokenFile
+    tokens: npt.NDArray[Any]
+    loss_mask: npt.NDArray[np.uint8]
+    rows_needed: npt.NDArray[np.int64]
+    """[conversations] tokens up to and including the last target row; 0: no target."""
+    supervised: npt.NDArray[np.int64]
+    """[conversations] targets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSplit:
+    """A split's plan together with the tokens that it refers to."""
+
+    plan: SplitPlan
+    languages: dict[str, _Language]
+    with_slots: bool
+    """Micro batches are prepared for attention backend ``sdpa``."""
+    device: torch.device | None = None
+
+    def contents(self, step: int) -> StepContents:
+        """Counts a step (0-based)."""
+        tokens = supervised = 0
+        ids: list[str] = []
+        for number in self.plan.packs_of_step(step):
+            for ref in self.plan.pack(number):
+                language = self.languages[ref.language]
+                offsets = language.file.offsets
+                tokens += int(offsets[ref.row + 1]) - int(offsets[ref.row])
+                supervised += int(language.supervised[ref.row])
+                ids.append(f"{int(language.file.ids[ref.row]):016x}")
+        return StepContents(
+            tokens=tokens,
+            supervised_tokens=supervised,
+            conversations=len(ids),
+            sample_digest=content_id("".join(ids)),
+        )
+
+    def totals(self) -> TokenTotals:
+        """Counts the whole plan, every epoch of it."""
+        tokens = supervised = 0
+        indices, counts = np.unique(self.plan.conversations, return_counts=True)
+        for value, count in zip(indices, counts, strict=True):
+            ref = unpack_ref(int(value))
+            language = self.languages[ref.language]
+            offsets = language.file.offsets
+            tokens += int(count) * (int(offsets[ref.row + 1]) - int(offsets[ref.row]))
+            supervised += int(count) * int(language.supervised[ref.row])
+        return TokenTotals(tokens=tokens, supervised_tokens=supervised)
+
+    def micro_batches(
+        self, step: int, *, rank: int, ranks: int, packs_joined: int
+    ) -> Iterator[MicroBatch]:
+        """Yields a rank's micro batches of a step, at least one.
+
+        Args:
+            step: 0-based step of the plan.
+            rank: data-parallel rank of this process.
+            ranks: number of data-parallel ranks.
+            packs_joined: packs in one micro batch.
+        """
+        mine = list(self.plan.packs_of_step(step))[rank::ranks]
+        if not mine:  # the others have packs, and all ranks have to meet in the same calls
+            yield self._join([])
+        for begin in range(0, len(mine), packs_joined):
+            yield self._join(mine[begin : begin + packs_joined])
+
+    def number_of_micro_batches(
+        self, step: int, *, rank: int, ranks: int, packs_joined: int
+    ) -> int:
+        """Returns how many ``micro_batches`` yields."""
+        mine = len(self.plan.packs_of_step(step)[rank::ranks])
+        return max(1, -(-mine // packs_joined))
+
+    def _join(self, packs: list[int]) -> MicroBatch:
+        tokens: list[npt.NDArray[Any]] = []
+        labels: list[npt.NDArray[Any]] = []
+        rows: list[npt.NDArray[np.int64]] = []
+        languages: list[npt.NDArray[np.int64]] = []
+        begin = 0
+        for number in packs:
+            for ref in self.plan.pack(number):
+                language = self.languages[ref.language]
+                length = int(language.rows_needed[ref.row])
+                if length == 0:
+                    continue
+                first = int(language.file.offsets[ref.row])
+                targets = np.flatnonzero(language.loss_mask[first + 1 : first + 1 + length])
+                tokens.append(language.tokens[first : first + length])
+                labels.append(language.tokens[first + 1 : first + 1 + length][targets])
+                rows.append(targets + begin)
+                languages.append(np.full(len(targets), _INDEX[ref.language]))
+                begin += length
+        if not tokens:  # one token that predicts nothing: a loss and gradients of exactly zero
+            tokens.append(np.zeros(1, np.int64))
+            labels, rows, languages = ([np.zeros(0, np.int64)] for _ in range(3))
+        return MicroBatch(
+            tokens=self._tensor(tokens),
+            labels=self._tensor(labels),
+            documents=pack_documents(
+                [len(part) for part in tokens],
+                target_rows=np.concatenate(rows),
+                with_slots=self.with_slots,
+                device=self.device,
+            ),
+            language_of_row=np.concatenate(languages),
+        )
+
+    def _tensor(self, parts: list[npt.NDArray[Any]]) -> Tensor:
+        joined = np.concatenate(parts).astype(np.int64)
+        return torch.from_numpy(joined).unsqueeze(0).to(self.device)
+
+
+_INDEX = {code: index for index, code in enumerate(LANGUAGES)}
+
+
+def open_split(
+    plan: PackPlan,
+    split: Split,
+    *,
+    vocab_size: int,
+    with_slots: bool,
+    device: torch.device | None = None,
+    tokens: Path = TOKENS,
+) -> PlannedSplit:
+    """Opens the token files that a split's plan refers to (``inputs`` has checked the rest).
+
+    Raises:
+        MissingInputError: a token file is missing.
+        DataError: the plan refers to conversations that are not there, or a token lies outside the
+            vocabulary.
+    """
+    schedule = plan.splits[split]
+    needed = _rows_by_language(schedule)
+    opened = {
+        code: _open_language(tokens / split / code, rows, vocab_size)
+        for code, rows in needed.items()
+    }
+    return PlannedSplit(plan=schedule, languages=opened, with_slots=with_slots, device=device)
+
+
+def _rows_by_language(schedule: SplitPlan) -> dict[str, int]:
+    """Returns the highest row that the plan asks of each language."""
+    highest: dict[str, int] = {}
+    for value in np.unique(schedule.conversations):
+        ref = unpack_ref(int(value))
+        highest[ref.language] = max(ref.row, highest.get(ref.language, 0))
+    return highest
+
+
+def _open_language(path: Path, highest_row: int, vocab_size: int) -> _Language:
+    file = open_token_file(path)
+    if highest_row >= len(file):
+        raise DataError(
+            f"{path}: has {len(file)} conversations, the plan asks for row {highest_row}: it was "
+            "made from other tokens; run `dvc repro pack`"
+        )
+    tokens, mask = file.tokens.view(np.ndarray), file.loss_mask.view(np.ndarray)
+    if (largest := int(tokens.max(initial=0))) >= vocab_size:
+        raise DataError(
+            f"{path}: holds token {largest}, but the base model's vocabulary has {vocab_size}: "
+            "tokens and base come from different tokenizers"
+        )
+    starts = file.offsets[:-1].astype(np.int64)
+    within = np.arange(len(tokens)) - np.repeat(starts, file.lengths())
+    position = np.where(mask.astype(bool), within, 0)  # a first token has nothing before it
+    return _Language(
+        file=file,
+        tokens=tokens,
+        loss_mask=mask,
+        rows_needed=np.maximum.reduceat(position, starts),
+        supervised=np.add.reduceat((position > 0).astype(np.int64), starts),
+    )

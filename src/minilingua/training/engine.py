@@ -1,0 +1,161 @@
+"""The engine: model, data parallelism, optimizer and schedule, and one optimizer step with them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from minilingua.core.errors import DataError, MiniLinguaError
+from minilingua.core.events import StepEvent
+from minilingua.core.seeding import derive_seed
+from minilingua.megatron_model.attention import Backend
+from minilingua.megatron_model.build import (
+    BuildOptions,
+    PackedGPTModel,
+    build_model,
+    load_tensors,
+)
+from minilingua.megatron_model.megatron import (
+    DistributedDataParallel,
+    DistributedDataParallelConfig,
+    Float16Module,
+    finalize_model_grads,
+    get_forward_backward_func,
+    parallel_state,
+)
+from minilingua.megatron_model.parallel import seed_random_states
+from minilingua.params import Params
+from minilingua.training.data import PlannedSplit
+from minilingua.training.loss import forward_step
+from minilingua.training.optimizer import build_optimizer, build_scheduler
+
+
+class DivergenceError(MiniLinguaError):
+    """A loss or gradient is not a finite number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Everything that trains. The step number is the caller's."""
+
+    params: Params
+    model: PackedGPTModel
+    parallel_model: Any
+    """``model`` inside Megatron's wrappers."""
+    optimizer: Any
+    scheduler: Any
+    train: PlannedSplit
+    rank: int
+    """Data-parallel rank of this process."""
+    ranks: int
+    """Number of data-parallel ranks."""
+
+    def train_step(self, step: int) -> StepEvent:
+        """Trains step ``step``, counted from 1, which is the plan's step ``step - 1``.
+
+        Raises:
+            DataError: no token of the step is supervised.
+            DivergenceError: the loss or the gradient is not finite.
+        """
+        contents = self.train.contents(step - 1)
+        if contents.supervised_tokens == 0:
+            raise DataError(f"data/plan: step {step} has no supervised token to learn from")
+        train = self.params.train
+        share: dict[str, int] = {
+            "rank": self.rank,
+            "ranks": self.ranks,
+            "packs_joined": train.micro_batch,
+        }
+        self._seed(step)
+        self.parallel_model.zero_grad_buffer()
+        self.optimizer.zero_grad()
+        logged = get_forward_backward_func()(
+            forward_step_func=forward_step,
+            data_iterator=self.train.micro_batches(step - 1, **share),
+            model=[self.parallel_model],
+            num_microbatches=self.train.number_of_micro_batches(step - 1, **share),
+            seq_length=1,  # of no effect without pipeline stages
+            micro_batch_size=1,
+            forward_only=False,
+        )
+        loss = self._sum_over_ranks(logged) / contents.supervised_tokens
+        if not math.isfinite(loss):
+            raise DivergenceError(f"step {step}: the loss is {loss}; a lower train.lr may help")
+        self.scheduler.step(1)
+        _, grad_norm, _ = self.optimizer.step()
+        if not math.isfinite(grad_norm):
+            raise DivergenceError(
+                f"step {step}: the gradient's norm is {grad_norm}; a lower train.lr may help"
+            )
+        return StepEvent(
+            step=step,
+            loss=loss,
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            grad_norm=float(grad_norm),
+            tokens=contents.tokens,
+            supervised_tokens=contents.supervised_tokens,
+            conversations=contents.conversations,
+            sample_digest=contents.sample_digest,
+        )
+
+    def _seed(self, step: int) -> None:
+        """Gives dropout its random numbers of this step.
+
+        They follow from seed, step and rank alone, so that no random state has to be saved.
+        """
+        if self.params.train.hidden_dropout or self.params.train.attention_dropout:
+            stage = parallel_state.get_pipeline_model_parallel_rank()
+            seed_random_states(derive_seed(self.params.seed, "dropout", step, self.rank, stage))
+
+    def _sum_over_ranks(self, logged: list[dict[str, Tensor]]) -> float:
+        total = torch.stack([part["losses"].double().sum() for part in logged]).sum()
+        if self.ranks > 1:
+            distributed.all_reduce(total, group=parallel_state.get_data_parallel_group())
+        return float(total)
+
+
+def build_engine(
+    params: Params,
+    tensors: Mapping[str, Tensor],
+    *,
+    vocab_size: int,
+    backend: Backend,
+    train: PlannedSplit,
+) -> Engine:
+    """Builds the model with its weights, its optimizer and its schedule.
+
+    Megatron's model-parallel state has to be initialised.
+
+    Raises:
+        CheckpointError: the tensors do not have the shape of ``params.model``.
+        ParamsError: the learning-rate schedule contradicts itself.
+    """
+    options = BuildOptions(
+        attention=backend,
+        precision=params.train.precision,
+        hidden_dropout=params.train.hidden_dropout,
+        attention_dropout=params.train.attention_dropout,
+        deterministic=params.train.profile == "bitwise",
+    )
+    model = build_model(params.model, vocab_size, options).to(train.device)
+    load_tensors(model, tensors, params.model)
+    config = model.config
+    config.finalize_model_grads_func = finalize_model_grads
+    inner = Float16Module(config, model) if config.bf16 else model
+    parallel_model = DistributedDataParallel(
+        config, DistributedDataParallelConfig(grad_reduce_in_fp32=True), inner
+    )
+    optimizer = build_optimizer(parallel_model, params.train)
+    return Engine(
+        params=params,
+        model=model,
+        parallel_model=parallel_model,
+        optimizer=optimizer,
+        scheduler=build_scheduler(optimizer, params.train, train.plan.steps),
+        train=train,
+        rank=parallel_state.get_data_parallel_rank(),
+        ranks=parallel_state.get_data_parallel_world_size(),
+    )

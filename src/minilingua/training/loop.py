@@ -1,0 +1,181 @@
+"""The training loop.
+
+    restore ─► evaluate ─► step ─► .. ─► step ─► evaluate ─► save ─► step ─► .. ─► end
+                  └► decision ─► best weights, stop?
+
+An evaluation is due before the first step, every ``eval_interval`` steps, and at the end. A state
+is saved every ``save_interval`` steps and when a stop is requested.
+"""
+
+import resource
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from minilingua.core.events import EndEvent, EvaluationEvent, StepEvent
+from minilingua.megatron_model.build import read_tensors
+from minilingua.training.checkpoint import (
+    Progress,
+    complete_checkpoints,
+    latest_checkpoint,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from minilingua.training.console import Console, say
+from minilingua.training.data import PlannedSplit
+from minilingua.training.early_stopping import Evaluated, decide
+from minilingua.training.engine import Engine
+from minilingua.training.evaluate import evaluate
+from minilingua.training.run_directory import RunDirectory
+from minilingua.training.stop_request import StopRequest
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingLoop:
+    """One training, from its latest state to its end or to a requested stop."""
+
+    engine: Engine
+    validation: PlannedSplit
+    run: RunDirectory
+    stop: StopRequest
+    is_writer: bool
+    """This rank writes events, best weights and to the terminal."""
+    progress: Progress = field(default_factory=lambda: Progress(step=0, history=()))
+    console: Console = field(default_factory=Console)
+    _last: StepEvent | None = None
+
+    def train(self) -> EndEvent | None:
+        """Trains; returns how it ended, or None if it was stopped and saved before its end.
+
+        Raises:
+            CheckpointError: the latest state cannot be used, or none can be written.
+            DivergenceError: a loss or gradient is not finite; the last good state is kept.
+        """
+        self._restore()
+        steps = self.engine.train.plan.steps
+        if self.is_writer:
+            self.console.begin(self.progress.step, steps)
+        try:
+            while True:
+                reason = self._evaluate(steps) if self._evaluation_is_due(steps) else "go on"
+                if reason == "stop requested" or self.stop.requested():
+                    self._save()
+                    return None
+                if reason == "early stop":
+                    return self._end("early_stop")
+                if self.progress.step == steps:
+                    return self._end("plan_complete")
+                if self._save_is_due():
+                    self._save()
+                self._step()
+        finally:
+            self.console.end()
+
+    def _restore(self) -> None:
+        path = latest_checkpoint(self.run.checkpoints, self.run.key)
+        if path is None:
+            return
+        self.progress = load_checkpoint(self.engine, path)
+        if self.is_writer:
+            say(f"going on from step {self.progress.step}")
+
+    def _step(self) -> None:
+        step = self.progress.step + 1
+        began = time.perf_counter()
+        event = self.engine.train_step(step)
+        seconds = time.perf_counter() - began
+        self.progress = Progress(step=step, history=self.progress.history)
+        self._last = event
+        if not self.is_writer:
+            return
+        self.run.add(event)
+        self.run.telemetry.write(
+            "step",
+            step=step,
+            seconds=seconds,
+            tokens_per_second=event.tokens / seconds,
+            supervised_tokens_per_second=event.supervised_tokens / seconds,
+            memory_mb=_peak_memory_mb(),
+        )
+        self.console.step(event, event.tokens / seconds)
+
+    def _evaluation_is_due(self, steps: int) -> bool:
+        step, history = self.progress.step, self.progress.history
+        if history and history[-1].step == step:
+            return False
+        return step % self.engine.params.train.eval_interval == 0 or step == steps
+
+    def _evaluate(self, steps: int) -> str:
+        """Evaluates and decides; returns what follows."""
+        step = self.progress.step
+        began = time.perf_counter()
+        event = evaluate(self.engine, self.validation, step, self.stop.requested)
+        if event is None:
+            return "stop requested"
+        history = (*self.progress.history, Evaluated(step=step, loss=event.loss))
+        decision = decide(history, self.engine.params.train.early_stopping)
+        self.progress = Progress(step=step, history=history)
+        if decision.verdict == "improved":
+            tensors = read_tensors(self.engine.model, self.engine.params.model)
+            if self.is_writer:
+                self.run.save_best(step, tensors)
+                self._prune_best()
+        if self.is_writer:
+            self._record(event, began)
+            self.run.add(decision)
+            self.console.evaluation(event, decision, self._last)
+        return "early stop" if decision.verdict == "stop" and step < steps else "go on"
+
+    def _record(self, event: EvaluationEvent, began: float) -> None:
+        self.run.add(event)
+        self.run.telemetry.write("evaluation", step=event.step, seconds=time.perf_counter() - began)
+
+    def _save_is_due(self) -> bool:
+        step = self.progress.step
+        return step > 0 and step % self.engine.params.train.save_interval == 0
+
+    def _save(self) -> None:
+        began = time.perf_counter()
+        written = save_checkpoint(self.engine, self.progress, self.run.checkpoints, self.run.key)
+        if not self.is_writer:
+            return
+        seconds = time.perf_counter() - began
+        self.run.telemetry.write("save", step=self.progress.step, seconds=seconds, bytes=written)
+        prune_checkpoints(self.run.checkpoints, self.engine.params.train.keep_checkpoints)
+        self._prune_best()
+
+    def _prune_best(self) -> None:
+        """Drops weights that neither this process nor one resuming from a kept state can select."""
+        history, rule = self.progress.history, self.engine.params.train.early_stopping
+        if not history:
+            return
+        oldest = next(iter(complete_checkpoints(self.run.checkpoints)), history[-1].step + 1)
+        # A state that was saved on request may lack the evaluation of its own step.
+        known = max((item.step for item in history if item.step < oldest), default=0)
+        self.run.prune_best(
+            decide(history[:end], rule).best_step
+            for end in range(1, len(history) + 1)
+            if history[end - 1].step >= known
+        )
+
+    def _end(self, reason: Literal["early_stop", "plan_complete"]) -> EndEvent:
+        decision = decide(self.progress.history, self.engine.params.train.early_stopping)
+        event = EndEvent(
+            step=self.progress.step,
+            reason=reason,
+            best_step=decision.best_step,
+            best_loss=decision.best_loss,
+        )
+        if self.is_writer:
+            self.run.add(event)
+        return event
+
+
+def _peak_memory_mb() -> float:
+    """Returns this process's largest memory so far: on the GPU if it has one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,0 +1,68 @@
+"""The run key: one name for everything that decides what a training computes.
+
+It is a hash of what DVC compares before it runs the stage: the contents of the stage's ``deps`` and
+the values of its ``params``, both as dvc.yaml lists them. Times, hosts and layout are not in it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from minilingua.core.errors import ParamsError
+from minilingua.core.files import canonical_json, require, tree_digest
+from minilingua.params import Params
+
+DVC_FILE = Path("dvc.yaml")
+STAGE = "train"
+_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIdentity:
+    """What a run key stands for."""
+
+    key: str
+    """16 hexadecimal digits."""
+    inputs: dict[str, str]
+    """Path of each dependency ─► digest of its contents."""
+
+
+def identify_run(params: Params, dvc_file: Path = DVC_FILE) -> RunIdentity:
+    """Returns the identity of the training that ``params`` and the files here describe.
+
+    Raises:
+        MissingInputError: dvc.yaml or a dependency is missing.
+        ParamsError: dvc.yaml has no such stage, or the stage names a parameter that is not there.
+    """
+    stage = _read_stage(dvc_file)
+    inputs = {
+        path: tree_digest(require(Path(path), made_by="dvc repro"))
+        for path in sorted(stage.get("deps", []))
+    }
+    tree = params.model_dump(mode="json")
+    values = {name: _look_up(tree, name, dvc_file) for name in sorted(stage.get("params", []))}
+    text = canonical_json({"inputs": inputs, "params": values})
+    key = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return RunIdentity(key=key, inputs=inputs)
+
+
+def _read_stage(dvc_file: Path) -> dict[str, Any]:
+    require(dvc_file)
+    try:
+        raw = YAML(typ="safe", pure=True).load(dvc_file.read_text(encoding="utf-8"))
+        stage: dict[str, Any] = raw["stages"][STAGE]
+    except (YAMLError, KeyError, TypeError) as error:
+        raise ParamsError(f"{dvc_file}: has no stage {STAGE!r} that can be read") from error
+    return stage
+
+
+def _look_up(tree: Any, name: str, dvc_file: Path) -> Any:
+    for part in name.split("."):
+        if not isinstance(tree, dict) or part not in tree:
+            raise ParamsError(f"{dvc_file}: stage {STAGE!r} names the unknown parameter {name!r}")
+        tree = tree[part]
+    return tree

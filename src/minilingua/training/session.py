@@ -1,0 +1,161 @@
+"""One process that trains: sets up, runs the loop, and tells of its beginning and end."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+from torch import distributed
+
+from minilingua.core.events import EndEvent
+from minilingua.megatron_model.attention import choose_backend
+from minilingua.megatron_model.megatron import quiet
+from minilingua.megatron_model.parallel import initialise, local_device, shut_down
+from minilingua.megatron_model.weight_map import count_parameters
+from minilingua.params import Params, TrainParams
+from minilingua.training.base import read_base
+from minilingua.training.console import say
+from minilingua.training.data import open_split
+from minilingua.training.engine import Engine, build_engine
+from minilingua.training.inputs import TrainingInputs, read_inputs
+from minilingua.training.loop import TrainingLoop
+from minilingua.training.run_directory import RunDirectory
+from minilingua.training.run_key import RunIdentity
+from minilingua.training.stop_request import StopRequest
+
+
+def train(
+    params: Params,
+    identity: RunIdentity,
+    run: RunDirectory,
+    end: EndEvent | None,
+    *,
+    is_writer: bool,
+) -> EndEvent | None:
+    """Trains from the latest state; returns how it ended, or None if it was asked to stop.
+
+    Args:
+        params: all parameters.
+        identity: what the run key stands for.
+        run: the run directory, locked by the writer.
+        end: on the writer, how the training ended if it is finished already.
+        is_writer: this is rank 0.
+
+    Raises:
+        MiniLinguaError: an input, a checkpoint or a parameter cannot be used.
+    """
+    stop = StopRequest()
+    stop.listen()
+    inputs = read_inputs(params.model)
+    if is_writer and end is None:
+        run.describe(
+            {
+                "params": params.model_dump(mode="json"),
+                "inputs": identity.inputs,
+                "vocab_size": inputs.vocab_size,
+                "tokenizer_digest": inputs.tokenizer_digest,
+            }
+        )
+    _configure_torch(params.train)
+    with quiet(), _process_group(params.seed):
+        decided: list[EndEvent | None] = [end]
+        if distributed.get_world_size() > 1:
+            distributed.broadcast_object_list(decided)
+        if decided[0] is not None:
+            return decided[0]
+        loop = _build_loop(params, inputs, run, stop, is_writer=is_writer)
+        if not is_writer:
+            return loop.train()
+        return _train_on_record(loop, inputs)
+
+
+@contextmanager
+def _process_group(seed: int) -> Iterator[None]:
+    initialise(seed)
+    try:
+        yield
+    finally:
+        shut_down()
+
+
+def _configure_torch(train: TrainParams) -> None:
+    torch.set_num_threads(train.threads)
+    if train.profile == "bitwise":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)  # noqa: FBT003 - its only argument
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every new tensor
+    else:
+        torch.set_float32_matmul_precision("high")
+
+
+def _build_loop(
+    params: Params,
+    inputs: TrainingInputs,
+    run: RunDirectory,
+    stop: StopRequest,
+    *,
+    is_writer: bool,
+) -> TrainingLoop:
+    backend = choose_backend(params.train.attention, params.train.precision)
+    base = read_base(params.model)
+
+    opened = partial(
+        open_split,
+        inputs.plan,
+        vocab_size=inputs.vocab_size,
+        with_slots=backend == "sdpa",
+        device=local_device(),
+    )
+    engine = build_engine(
+        params, base.tensors, vocab_size=base.vocab_size, backend=backend, train=opened("train")
+    )
+    return TrainingLoop(
+        engine=engine,
+        validation=opened("validation"),
+        run=run,
+        stop=stop,
+        is_writer=is_writer,
+    )
+
+
+def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs) -> EndEvent | None:
+    engine, telemetry = loop.engine, loop.run.telemetry
+    parameters = count_parameters(engine.params.model, inputs.vocab_size)
+    telemetry.write(
+        "start",
+        host=platform.node(),
+        pid=os.getpid(),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        world_size=distributed.get_world_size(),
+        parameters=parameters,
+    )
+    _introduce(engine, parameters)
+    try:
+        end = loop.train()
+    except BaseException as error:
+        telemetry.write("end", status="failed", error=type(error).__name__)
+        raise
+    telemetry.write("end", status="preempted" if end is None else "finished")
+    if end is None:
+        say(f"stopped and saved at step {loop.progress.step}; start again to go on")
+    return end
+
+
+def _introduce(engine: Engine, parameters: int) -> None:
+    plan = engine.train.plan
+    distinct = len(np.unique(plan.conversations))
+    totals = engine.train.totals()
+    say(
+        f"{engine.params.model.name}: {parameters:,} parameters, attention {engine.model.backend}, "
+        f"{engine.params.train.precision}, {engine.params.train.profile}, {engine.ranks} rank(s)"
+    )
+    say(
+        f"plan: {plan.steps} steps, about {totals.tokens // plan.steps:,} tokens "
+        f"({totals.supervised_tokens // plan.steps:,} supervised) a step, "
+        f"{len(plan.conversations) / distinct:.1f} epochs of {distinct:,} conversations"
+    )

@@ -1,0 +1,85 @@
+"""The executable ``train``: trains what params.yaml describes, here and now. It never launches.
+
+    params.yaml ─► run key ─► runs/<run key>/ ─┬─ finished ──────────────────────► publish
+                                               └─ not yet ─► train or go on ─────► publish
+
+`minilingua train` is what DVC calls; it decides where a training runs and starts this program
+there. Under torchrun its processes are data-parallel ranks.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from minilingua.core.errors import EXIT_PREEMPTED, MiniLinguaError
+from minilingua.core.events import EndEvent
+from minilingua.params import Params, load_params
+from minilingua.training.run_directory import RunDirectory, open_run
+from minilingua.training.run_key import identify_run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains and publishes; returns the exit code.
+
+    0: published. 2: bad input, one line on standard error. ``EXIT_PREEMPTED``: asked to stop,
+    saved, and to be started again.
+    """
+    parser = argparse.ArgumentParser(
+        prog="train",
+        description="Fine-tunes models/base on data/plan as params.yaml in the current directory "
+        "says. Goes on from the latest checkpoint in runs/; a finished training is published "
+        "again without training.",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="forget this training's run directory and train anew"
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        return _run(load_params(), fresh=arguments.fresh)
+    except MiniLinguaError as error:
+        print(f"train: error: {error}", file=sys.stderr)  # noqa: T201 - the terminal's line
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("train: interrupted", file=sys.stderr)  # noqa: T201 - as above
+        return 130
+
+
+def _run(params: Params, *, fresh: bool) -> int:
+    identity = identify_run(params)
+    run = open_run(identity.key)
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    is_writer = int(os.environ.get("RANK", "0")) == 0
+    with ExitStack() as stack:
+        if is_writer:
+            stack.enter_context(run.lock())
+            if fresh:
+                run.clear()
+        end = run.finished() if is_writer else None
+        if ranks > 1 or end is None:  # with several ranks, only the first knows whether it ended
+            from minilingua.training.session import train
+
+            trained = train(params, identity, run, end, is_writer=is_writer)
+            if trained is None:
+                return EXIT_PREEMPTED
+            end = trained
+        if is_writer:
+            _publish(run, end)
+    return 0
+
+
+def _publish(run: RunDirectory, end: EndEvent) -> None:
+    from minilingua.training.publish import publish
+
+    run.name_as_current()
+    publish(run)
+    print(  # noqa: T201 - the result
+        f"train: step {end.best_step} of {end.step} selected, "
+        f"validation loss {end.best_loss:.4f} ({run.path})",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
