@@ -14,7 +14,7 @@ _MODELS: tuple[ModelName, ModelName] = ("base", "result")
 
 _TOTALS = (
     ("text, all questions", "text", "mcqa"),
-    ("text, facts seen in another wording or language", "text", "mcqa_seen_facts"),
+    ("text, facts seen in training", "text", "mcqa_seen_facts"),
     ("text, facts never seen", "text", "mcqa_unseen_facts"),
     ("letter, all questions", "letter", "mcqa"),
     ("number, all questions", "number", "mcqa"),
@@ -22,7 +22,7 @@ _TOTALS = (
 _LOSSES = (
     ("loss", "loss"),
     ("loss, prompts shuffled", "loss_shuffled_prompts"),
-    ("loss of a unigram baseline", "unigram_loss"),
+    ("loss, unigram baseline", "unigram_loss"),
 )
 
 
@@ -35,26 +35,25 @@ def print_report(scores: Sequence[Score], console: Console | None = None) -> Non
 
 
 def _by_language(index: ScoreIndex, languages: Sequence[str]) -> Table:
-    table = Table(title="Held-out data by language", box=SIMPLE_HEAD)
-    table.add_column("language")
+    table = Table(title="Held-out data by language (accuracy: text answers)", box=SIMPLE_HEAD)
+    table.add_column("")
     for title in (
-        "loss base",
-        "loss result",
+        "loss\nbase",
+        "loss\nresult",
         "questions",
         "chance",
-        "text accuracy base",
-        "text accuracy result",
+        "accuracy\nbase",
+        "accuracy\nresult",
     ):
         table.add_column(title, justify="right")
     for language in (*languages, ALL):
-        accuracies = [index.choice(model, "text", language=language) for model in _MODELS]
         chance = index.choice("result", "text", language=language, metric="chance")
         table.add_row(
             language,
-            *(_figure(index.loss(model, "loss", language)) for model in _MODELS),
+            *(_value(index.loss(model, "loss", language)) for model in _MODELS),
             str(chance.n) if chance else "",
-            _figure(chance),
-            *(_figure(score) for score in accuracies),
+            _value(chance),
+            *(_value(index.choice(model, "text", language=language)) for model in _MODELS),
             end_section=language == languages[-1],
         )
     return table
@@ -69,16 +68,18 @@ def _totals(index: ScoreIndex) -> Table:
         scores = [index.choice(model, answer_format, task=task) for model in _MODELS]
         chance = index.choice("result", answer_format, task=task, metric="chance")
         if chance:
-            table.add_row(label, str(chance.n), _figure(chance), *map(_figure, scores))
+            table.add_row(label, str(chance.n), _value(chance), *map(_with_error, scores))
     for label, task in _LOSSES:
         scores = [index.loss(model, task) for model in _MODELS]
         n = next((str(score.n) for score in scores if score), "")
-        table.add_row(label, n, "", *map(_figure, scores))
+        table.add_row(label, n, "", *map(_with_error, scores))
     return table
 
 
-def _figure(score: Score | None) -> str:
-    if score is None:
-        return ""
-    error = "" if score.stderr is None else f" ± {score.stderr:.3f}"
-    return f"{score.value:.3f}{error}"
+def _value(score: Score | None) -> str:
+    return "" if score is None else f"{score.value:.3f}"
+
+
+def _with_error(score: Score | None) -> str:
+    error = "" if score is None or score.stderr is None else f" ± {score.stderr:.3f}"
+    return _value(score) + error
