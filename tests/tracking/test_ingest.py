@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -192,6 +193,21 @@ def test_without_its_run_directory_a_training_is_read_from_reports(workspace: Wo
     assert [row[1] for row in workspace.dump()["runs"]] == ["FINISHED"]
     assert len(workspace.metric("train/loss")) == STEPS
     assert "training/training_loss.png" in workspace.artifacts()
+
+
+def test_a_deleted_run_directory_changes_nothing(workspace: Workspace) -> None:
+    workspace.whole_line()
+    assert main(["--quiet"]) == 0
+    before = workspace.dump()
+    shutil.rmtree("runs")
+    workspace.evaluate(accuracy=0.6)
+    assert main(["--quiet"]) == 0
+    after = workspace.dump()
+    assert after["runs"] == before["runs"]
+    assert workspace.tags()["minilingua.run_key"] == RUN_KEY
+    (passport,) = workspace.root.glob("mlruns/*/*/artifacts/passport.json")
+    assert json.loads(passport.read_text())["run_key"] == RUN_KEY
+    assert len(workspace.metric("evaluation/result/mcqa/text/all/accuracy")) == 2
 
 
 def test_nested_parameters_become_dotted_names() -> None:

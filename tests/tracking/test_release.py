@@ -161,9 +161,22 @@ def test_outputs_of_two_trainings_are_not_released(root: Workspace) -> None:
         main([])
 
 
+def test_the_card_of_a_real_training_names_its_data_sets(root: Workspace) -> None:
+    path = root.run_directory() / "run.json"
+    about = json.loads(path.read_text())
+    about["params"] |= {"experiment": "triton"}
+    about["params"]["sources"] |= {"origin": "mirror", "mirror": "mirror"}
+    path.write_text(json.dumps(about))
+    assert main([]) == 0
+    card = ModelCard.load("models/release/README.md")
+    assert card.data.to_dict()["datasets"] == ["CohereLabs/aya_dataset", "mhardalov/exams"]
+    assert "test-model" not in card.data.to_dict()["tags"]
+    assert "test model" not in card.text
+
+
 def source(licence: str) -> SourceRecord:
     return SourceRecord(
-        name="aya", title="", hub=None, licence=licence, commercial_use=True, rows=1, digest=""
+        name="aya", title="", hub=(), licence=licence, commercial_use=True, rows=1, digest=""
     )
 
 

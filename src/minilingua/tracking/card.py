@@ -1,6 +1,5 @@
 """The model card: README.md of the release, in the Hugging Face hub's metadata format."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -28,7 +27,6 @@ _HUB_LICENCES = {
 """SPDX identifier ─► the hub's."""
 
 _COMMERCIAL: dict[bool | str, str] = {True: "yes", False: "no", "unknown": "unknown"}
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 _TOYS = {
     "sample": "a model of about five million parameters",
@@ -127,7 +125,7 @@ def _hub_datasets(params: Params, sources: Sequence[SourceRecord]) -> list[str]:
     """Returns the data sets of the hub that the model was trained on; the sample is none."""
     if params.sources.origin == "sample":
         return []
-    return sorted({s.hub for s in sources if s.hub and _HUB_ID.fullmatch(s.hub)})
+    return sorted({identifier for source in sources for identifier in source.hub})
 
 
 def _toy_tags(params: Params) -> list[str]:

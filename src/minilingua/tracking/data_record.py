@@ -1,6 +1,7 @@
 """The raw data by source, with licence and digest, from ``data/raw/manifest.json``."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 from minilingua.core.errors import DataError
 from minilingua.core.files import require
 from minilingua.core.seeding import content_id
-from minilingua.sources.spec import load_spec
+from minilingua.sources.spec import SourceSpec, load_spec
 
 MANIFEST = Path("data/raw/manifest.json")
 
@@ -19,8 +20,8 @@ class SourceRecord:
 
     name: str
     title: str
-    hub: str | None
-    """Hugging Face data set id, where the source is one data set of the hub."""
+    hub: tuple[str, ...]
+    """Ids of its data sets on the Hugging Face hub."""
     licence: str
     commercial_use: bool | Literal["unknown"]
     rows: int
@@ -40,18 +41,27 @@ def read_sources() -> list[SourceRecord]:
     try:
         manifest = json.loads(text)
         for name, found in sorted(manifest["details"]["sources"].items()):
+            kept = manifest["kept"].get(name, {})
             files = sorted(f"{path}\x1f{about['sha256']}" for path, about in found["files"].items())
             records.append(
                 SourceRecord(
                     name=name,
                     title=found["title"],
-                    hub=load_spec(name).hub,
+                    hub=_hub_ids(load_spec(name), kept),
                     licence=found["licence"],
                     commercial_use=found["commercial_use"],
-                    rows=sum(manifest["kept"].get(name, {}).values()),
+                    rows=sum(kept.values()),
                     digest=content_id("\n".join(files)),
                 )
             )
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{MANIFEST}: not a manifest of fetch ({error!r})") from error
     return records
+
+
+def _hub_ids(spec: SourceSpec, languages: Iterable[str]) -> tuple[str, ...]:
+    """Returns one id, or one for each language where a source has a data set for each."""
+    if spec.hub is None:
+        return ()
+    named = dict(spec.languages)  # its keys are a closed set of literals; ours come from a file
+    return tuple(sorted({spec.hub.format(language=named[code]) for code in languages}))

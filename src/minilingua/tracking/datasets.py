@@ -21,7 +21,7 @@ def log_datasets(store: Store, run: "Run") -> None:
     inputs = []
     if MANIFEST.exists():
         for source in read_sources():
-            where = {"path": f"data/raw/{source.name}", "hub": source.hub}
+            where = {"path": f"data/raw/{source.name}", "hub": " ".join(source.hub)}
             profile: dict[str, object] = {
                 "licence": source.licence,
                 "rows": source.rows,
@@ -41,7 +41,7 @@ def log_datasets(store: Store, run: "Run") -> None:
 
 
 def _dataset(
-    name: str, digest: str, source: dict[str, str | None], profile: dict[str, object]
+    name: str, digest: str, source: dict[str, str], profile: dict[str, object]
 ) -> "Dataset":
     from mlflow.entities import Dataset
 

@@ -39,7 +39,7 @@ class Ingester:
         """
         status = training.status(alive=alive)
         version = f"{training.fingerprint}-{status}"
-        run = store.find(training.run_key)
+        run = store.find(RUN_KEY_TAG, training.run_key)
         if run is not None and run.data.tags.get(_INGESTED_TAG) == version:
             return run
         points = training_points(training, alive=alive)

@@ -41,6 +41,7 @@ def collect_passport(training: Training) -> dict[str, Any]:
         "params": training.params,
         "recipe": {"path": RECIPE.as_posix(), "sha256": _digest_if_there(RECIPE)},
         "environment": _environment(),
+        "attempts": _attempts(training),
         "token_ledger": read_ledger(),
         "early_stopping": _json(EARLY_STOPPING, made_by="minilingua train"),
         "evaluation": _json(SUMMARY, made_by="minilingua evaluate"),
@@ -86,6 +87,13 @@ def _environment() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cpu_count": os.cpu_count(),
     }
+
+
+def _attempts(training: Training) -> list[dict[str, Any]]:
+    """What each process that trained was; not which machine, nor when."""
+    starts = [record for record in training.telemetry if record.get("kind") == "start"]
+    hidden = {"kind", "time", "host", "pid"}
+    return [{k: v for k, v in sorted(start.items()) if k not in hidden} for start in starts]
 
 
 def _package_versions() -> dict[str, str]:

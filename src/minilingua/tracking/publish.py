@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minilingua.core.files import sha256_file
 from minilingua.tracking import artifacts
 from minilingua.tracking.datasets import log_datasets
+from minilingua.tracking.ingest import set_tags
 from minilingua.tracking.lineage import DVC_LOCK, EVALUATION, Lineage
 from minilingua.tracking.metric_log import MetricLog
 from minilingua.tracking.metrics import evaluation_points
 from minilingua.tracking.passport import LEDGER, MODEL, collect_passport
 from minilingua.tracking.registry import register
 from minilingua.tracking.scores import read_scores
-from minilingua.tracking.store import Store
-from minilingua.tracking.training_record import REPORTS, Training
+from minilingua.tracking.store import EVENTS_TAG, Store
+from minilingua.tracking.training_record import EVENTS, REPORTS, Training
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -31,6 +33,7 @@ DATA_FILES = (
 def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> list[str]:
     """Uploads what has changed; returns a line for everything that is not of this training."""
     skipped = []
+    set_tags(store, run, {EVENTS_TAG: sha256_file(EVENTS)})
     artifacts.upload(store, run, REPORTS, "training")
     artifacts.upload_json(store, run, training.params, "params.json")
     if lineage.data_is_current():

@@ -26,6 +26,8 @@ DATABASE = DIRECTORY / "mlflow.db"
 LINK = Path("mlflow.db")
 EXPERIMENT = "minilingua"
 RUN_KEY_TAG = "minilingua.run_key"
+EVENTS_TAG = "minilingua.events_sha256"
+"""Digest of reports/train/events.jsonl: by it a training is known whose run directory is gone."""
 
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _LOCK = DIRECTORY / "ingest.lock"
@@ -43,11 +45,11 @@ class Store:
     client: "MlflowClient"
     experiment_id: str
 
-    def find(self, run_key: str) -> "Run | None":
-        """Returns the one run of a run key, or None."""
+    def find(self, tag: str, value: str) -> "Run | None":
+        """Returns the one run with this value of a tag, such as ``RUN_KEY_TAG``, or None."""
         found = self.client.search_runs(
             [self.experiment_id],
-            filter_string=f"tags.`{RUN_KEY_TAG}` = '{run_key}'",
+            filter_string=f"tags.`{tag}` = '{value}'",
             order_by=["attributes.start_time ASC"],
             max_results=1,
         )

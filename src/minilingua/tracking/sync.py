@@ -1,13 +1,14 @@
 """Brings the store up to date with everything on disk."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from minilingua.core.files import sha256_file
 from minilingua.tracking.ingest import Ingester
 from minilingua.tracking.lineage import Lineage
 from minilingua.tracking.publish import publish
-from minilingua.tracking.store import Store
+from minilingua.tracking.store import EVENTS_TAG, RUN_KEY_TAG, Store
 from minilingua.tracking.training_record import (
-    REPORTS,
+    EVENTS,
     lock_is_held,
     read_published,
     read_run,
@@ -33,9 +34,13 @@ def synchronise(store: Store, lineage: Lineage) -> Outcome:
         training = read_run(directory)
         run = ingester.ingest(store, training, alive=lock_is_held(directory))
         outcome.runs[run.info.run_name or run.info.run_id] = run.info.status
-    if (REPORTS / "events.jsonl").exists():
+    if EVENTS.exists():
         training = read_published()
-        run = store.find(training.run_key) or ingester.ingest(store, training, alive=False)
+        if not training.telemetry and (known := store.find(EVENTS_TAG, sha256_file(EVENTS))):
+            training = replace(training, run_key=known.data.tags[RUN_KEY_TAG])
+        run = store.find(RUN_KEY_TAG, training.run_key)
+        if run is None:
+            run = ingester.ingest(store, training, alive=False)
         outcome.runs[run.info.run_name or run.info.run_id] = run.info.status
         outcome.skipped += publish(store, run, training, lineage)
     return outcome

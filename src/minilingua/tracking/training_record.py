@@ -29,6 +29,7 @@ from minilingua.params import load_params
 RUNS = Path("runs")
 CURRENT = RUNS / "current"
 REPORTS = Path("reports/train")
+EVENTS = REPORTS / "events.jsonl"
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -131,7 +132,7 @@ def read_published() -> Training:
     Raises:
         MissingInputError: ``reports/train/events.jsonl`` is missing.
     """
-    path = require(REPORTS / "events.jsonl", made_by="minilingua train")
+    path = require(EVENTS, made_by="minilingua train")
     published = path.read_bytes()
     for directory in run_directories():
         if (directory / "events.jsonl").exists():
