@@ -38,9 +38,8 @@ def synchronise(store: Store, lineage: Lineage) -> Outcome:
         training = read_published()
         if not training.telemetry and (known := store.find(EVENTS_TAG, sha256_file(EVENTS))):
             training = replace(training, run_key=known.data.tags[RUN_KEY_TAG])
-        run = store.find(RUN_KEY_TAG, training.run_key)
-        if run is None:
-            run = ingester.ingest(store, training, alive=False)
+        found = store.find(RUN_KEY_TAG, training.run_key)
+        run = found or ingester.ingest(store, training, alive=False)
         outcome.runs[run.info.run_name or run.info.run_id] = run.info.status
         outcome.skipped += publish(store, run, training, lineage)
     return outcome
