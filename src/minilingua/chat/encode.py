@@ -5,6 +5,7 @@ The mask is set by position: the assistant's text and the token that ends its tu
 whatever their ids are.
 """
 
+import json
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,10 +75,13 @@ class ConversationEncoder:
         ]
         self._texts = Tokenizer.from_str(files.tokenizer.to_str())
         self._texts.encode_special_tokens = True
+        self._space = _space_sign(self._texts)
+        if self._space:  # Python replaces spaces sooner than a normalizer that tracks offsets
+            self._texts.normalizer = None
         self._shapes: dict[tuple[Role, ...], tuple[_Turn, ...]] = {}
         self._tail = self.template.joints["assistant", None].ids
         self._prefix_ids = {
-            joint.prefix: self._texts.encode(joint.prefix, add_special_tokens=False).ids
+            joint.prefix: self._encode_text(joint.prefix).ids
             for joint in self.template.joints.values()
         }
         for messages, ids in expected:
@@ -103,7 +107,15 @@ class ConversationEncoder:
             # Nothing is paired, and so nothing encoded, where the turns do not alternate.
             for turn, message in zip(self._turns(conversation), conversation.messages, strict=False)
         ]
+        if self._space:
+            texts = [text.replace(" ", self._space) for text in texts]
         return self._texts.encode_batch_fast(texts, add_special_tokens=False)
+
+    def _encode_text(self, text: str) -> Encoding:
+        """Encodes one text as ``encode_texts`` does, but with offsets."""
+        if self._space:
+            text = text.replace(" ", self._space)
+        return self._texts.encode(text, add_special_tokens=False)
 
     def assemble(
         self, conversations: Sequence[Conversation], encodings: Sequence[Encoding]
@@ -151,7 +163,11 @@ class ConversationEncoder:
         for number, (turn, encoding) in enumerate(zip(turns, encodings, strict=True)):
             ids += turn.lead
             turn_ids = encoding.ids
-            led_by = self._prefix_tokens(turn, turn_ids, conversation.messages[number])
+            led_by = (
+                self._prefix_tokens(turn, turn_ids, conversation.messages[number])
+                if turn.prefix
+                else 0
+            )
             own = len(turn_ids) - led_by
             text_tokens += own
             if turn.supervised and own:
@@ -178,13 +194,11 @@ class ConversationEncoder:
 
     def _prefix_tokens(self, turn: _Turn, ids: Sequence[int], message: Message) -> int:
         """Returns how many tokens of a turn begin in the template's text before its content."""
-        if not turn.prefix:
-            return 0
         known = self._prefix_ids[turn.prefix]
         if ids[: len(known)] == known:
             return len(known)
         # The content's first characters were merged into the prefix: ask where tokens begin.
-        offsets = self._texts.encode(turn.text(message), add_special_tokens=False).offsets
+        offsets = self._encode_text(turn.text(message)).offsets
         return sum(begin < len(turn.prefix) for begin, _ in offsets)
 
 
@@ -203,6 +217,15 @@ def _probe_conversations() -> list[tuple[Message, ...]]:
         for shape in TURN_SHAPES
         for first in range(len(_PROBES))
     ]
+
+
+def _space_sign(tokenizer: Tokenizer) -> str:
+    """Returns what the normalizer puts for a space, if that one character is all that it does."""
+    normalizer = json.loads(tokenizer.to_str())["normalizer"] or {}
+    if normalizer.get("type") == "Replace" and normalizer.get("pattern") == {"String": " "}:
+        sign = str(normalizer["content"])
+        return sign if len(sign) == 1 else ""
+    return ""
 
 
 def _encode_rendered(
