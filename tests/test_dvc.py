@@ -29,7 +29,8 @@ def graph() -> grimp.ImportGraph:
 
 def _file_of(module: str) -> Path:
     path = SOURCE / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    file = path.with_suffix(".py")  # first: beside templates.py, templates/ holds its data
+    return file if file.exists() else path / "__init__.py"
 
 
 def _closure(graph: grimp.ImportGraph, module: str) -> set[Path]:

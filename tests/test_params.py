@@ -6,7 +6,8 @@ import pytest
 
 from minilingua.configure import compose_params, groups, main, render
 from minilingua.core.errors import MissingInputError, ParamsError
-from minilingua.params import Params, load_params
+from minilingua.params import Params
+from minilingua.params_file import load_params
 
 ROOT = Path(__file__).parents[1]
 COMPOSITIONS = [

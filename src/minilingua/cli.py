@@ -93,7 +93,7 @@ def _dispatch(arguments: list[str]) -> int:
     )
     parser.parse_args(rest)
     run = _load(command.target)
-    from minilingua.params import load_params
+    from minilingua.params_file import load_params
 
     code = run(load_params()) or 0
     if code == 0 and name in _FED_TO_MLFLOW:

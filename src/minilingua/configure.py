@@ -21,7 +21,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from minilingua.core.errors import MissingInputError, ParamsError, did_you_mean
 from minilingua.core.files import write_text
-from minilingua.params import PARAMS_FILE, Params, validate_params
+from minilingua.params import Params
+from minilingua.params_file import PARAMS_FILE, validate_params
 
 CONF = Path("conf")
 _WIDTH = 100

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, models
 
-from minilingua.params import BaseParams, ModelParams, Params, load_params
+from minilingua.params import BaseParams, ModelParams, Params
+from minilingua.params_file import load_params
 
 VOCABULARY = 320
 _UNKNOWN = "<unk>"

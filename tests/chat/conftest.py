@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from minilingua.chat import tokenizer_stage
-from minilingua.params import Params, TokenizerParams, load_params
+from minilingua.params import Params, TokenizerParams
+from minilingua.params_file import load_params
 from tests.chat.corpus import write_corpus
 
 VOCABULARY = 900

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from minilingua.core.files import tree_digest, write_json
 from minilingua.megatron_model.weight_map import hf_to_megatron
-from minilingua.params import ModelParams, Params, load_params
+from minilingua.params import ModelParams, Params
+from minilingua.params_file import load_params
 
 SPECIAL = ("<|unk|>", "<|pad|>", "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>")
 PAD, BEGIN, END = 1, 2, 3

@@ -12,7 +12,8 @@ from minilingua.core.records import SPLITS, Conversation, InstructionExample, Sp
 from minilingua.core.seeding import generator
 from minilingua.curation import stage
 from minilingua.curation.stage import Ledger, curate
-from minilingua.params import Params, load_params
+from minilingua.params import Params
+from minilingua.params_file import load_params
 from tests.curation.examples import example, question
 
 ROOT = Path(__file__).parents[2]

@@ -231,7 +231,7 @@ def world(
 @pytest.fixture
 def params_for() -> Callable[..., Any]:
     """Returns the default params.yaml with languages and the evaluate section replaced."""
-    from minilingua.params import load_params
+    from minilingua.params_file import load_params
 
     root = Path(__file__).parents[2]
     defaults = load_params(root / "params.yaml")

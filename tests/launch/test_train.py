@@ -5,7 +5,8 @@ import pytest
 
 from minilingua.core.errors import EXIT_PREEMPTED, LaunchError
 from minilingua.launch import train
-from minilingua.params import Params, load_params
+from minilingua.params import Params
+from minilingua.params_file import load_params
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -9,7 +9,8 @@ from minilingua.core.files import read_jsonl, tree_digest
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import ANSWER_FORMATS, InstructionExample, MultipleChoiceItem
 from minilingua.mcqa import stage
-from minilingua.params import Params, load_params
+from minilingua.params import Params
+from minilingua.params_file import load_params
 from tests.mcqa.test_build import answer_read_back
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ from minilingua.core.records import SPLITS
 from minilingua.core.seeding import content_id
 from minilingua.core.tokens import TokenizedConversation, write_token_file
 from minilingua.packing.corpus import Ints
-from minilingua.params import MixtureParams, PackParams, Params, load_params
+from minilingua.params import MixtureParams, PackParams, Params
+from minilingua.params_file import load_params
 
 _REPOSITORY = Path(__file__).parents[2]
 

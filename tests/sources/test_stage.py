@@ -9,7 +9,8 @@ import pytest
 
 from minilingua.core.errors import DataError, MissingInputError, ParamsError
 from minilingua.core.files import sha256_file, tree_digest, tree_files
-from minilingua.params import Params, load_params
+from minilingua.params import Params
+from minilingua.params_file import load_params
 from minilingua.sources.spec import SOURCE_NAMES
 from minilingua.sources.stage import run
 

@@ -24,7 +24,7 @@ from minilingua.core.events import (
 from minilingua.core.files import canonical_json, write_json, write_jsonl, write_text
 from minilingua.core.records import Score
 from minilingua.evaluation.scores import write_scores, write_summary
-from minilingua.params import load_params
+from minilingua.params_file import load_params
 
 REPOSITORY = Path(__file__).parents[2]
 RUN_KEY = "5f0c2a9b17d84e63"

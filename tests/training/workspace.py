@@ -21,7 +21,8 @@ from minilingua.core.records import Split
 from minilingua.core.seeding import content_id
 from minilingua.core.tokens import TokenizedConversation, token_file_digest, write_token_file
 from minilingua.megatron_model.weight_map import hugging_face_shapes
-from minilingua.params import ModelParams, Params, load_params
+from minilingua.params import ModelParams, Params
+from minilingua.params_file import load_params
 
 REPOSITORY = Path(__file__).parents[2]
 VOCABULARY = 64

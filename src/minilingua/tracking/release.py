@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minilingua.core.errors import DataError
 from minilingua.core.files import require, staged_directory, tree_files, write_json, write_text
-from minilingua.params import validate_params
+from minilingua.params_file import validate_params
 from minilingua.tracking.card import model_card
 from minilingua.tracking.data_record import read_sources
 from minilingua.tracking.lineage import EVALUATION, Lineage, read_lineage

@@ -24,7 +24,7 @@ from minilingua.core.events import (
 )
 from minilingua.core.files import dump_record, require, sha256_file
 from minilingua.core.seeding import content_id
-from minilingua.params import load_params
+from minilingua.params_file import load_params
 
 RUNS = Path("runs")
 CURRENT = RUNS / "current"

@@ -83,10 +83,13 @@ def _process_group(seed: int) -> Iterator[None]:
 
 def _configure_torch(train: TrainParams) -> None:
     torch.set_num_threads(train.threads)
+    if not torch.cuda.is_available():
+        return  # with a fixed number of threads, all the CPU kernels used here are deterministic
     if train.profile == "bitwise":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)  # noqa: FBT003 - its only argument
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every new tensor
+        # A debugging aid that costs a pass over every new tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set at run time
     else:
         torch.set_float32_matmul_precision("high")
 

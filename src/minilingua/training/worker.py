@@ -15,7 +15,8 @@ from contextlib import ExitStack
 
 from minilingua.core.errors import EXIT_PREEMPTED, MiniLinguaError
 from minilingua.core.events import EndEvent
-from minilingua.params import Params, load_params
+from minilingua.params import Params
+from minilingua.params_file import load_params
 from minilingua.training.run_directory import RunDirectory, open_run
 from minilingua.training.run_key import identify_run
 
