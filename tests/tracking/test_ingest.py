@@ -207,7 +207,7 @@ def test_a_deleted_run_directory_changes_nothing(workspace: Workspace) -> None:
     assert workspace.tags()["minilingua.run_key"] == RUN_KEY
     (passport,) = workspace.root.glob("mlruns/*/*/artifacts/passport.json")
     assert json.loads(passport.read_text())["run_key"] == RUN_KEY
-    assert len(workspace.metric("evaluation/result/mcqa/text/all/accuracy")) == 2
+    assert len(workspace.metric("evaluation_result/mcqa_text_accuracy")) == 2
 
 
 def test_nested_parameters_become_dotted_names() -> None:

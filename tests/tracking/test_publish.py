@@ -44,11 +44,14 @@ def test_everything_of_a_line_is_attached(workspace: Workspace) -> None:
 def test_headline_scores_are_metrics_and_all_scores_a_table(workspace: Workspace) -> None:
     workspace.whole_line()
     track()
-    assert workspace.metric("evaluation/result/mcqa/text/all/accuracy") == {0: 0.75}
-    assert workspace.metric("evaluation/result/mcqa/text/fi/accuracy") == {0: 0.75}
-    assert workspace.metric("evaluation/result/mcqa/letter/all/chance") == {0: 0.25}
-    assert workspace.metric("evaluation/base/loss/en/nats_per_supervised_token") == {0: 3.0}
-    assert workspace.metric("evaluation/result/mcqa/letter/fi/accuracy") == {}
+    assert workspace.metric("evaluation_result/mcqa_text_accuracy") == {0: 0.75}
+    assert workspace.metric("evaluation_result/mcqa_letter_chance") == {0: 0.25}
+    assert workspace.metric("evaluation_base/mcqa_text_accuracy") == {0: 0.25}
+    assert workspace.metric("evaluation_base/loss") == {0: 3.0}
+    assert workspace.metric("evaluation_accuracy_text/fi") == {0: 0.75}
+    assert workspace.metric("evaluation_loss/bg") == {0: 2.5}
+    keys = {key for key, *_ in workspace.dump()["metrics"] if key.startswith("evaluation_")}
+    assert len(keys) == 2 * (4 * 2 + 1) + 3 * (4 + 1)
     (table,) = workspace.root.glob("mlruns/*/*/artifacts/evaluation/scores.json")
     rows = json.loads(table.read_text())
     assert len(rows["data"]) == len(
@@ -63,10 +66,10 @@ def test_another_evaluation_becomes_the_latest(workspace: Workspace) -> None:
     workspace.evaluate(accuracy=0.6)
     track()
     track()
-    key = "evaluation/result/mcqa/text/all/accuracy"
+    key = "evaluation_result/mcqa_text_accuracy"
     assert workspace.metric(key) == {0: 0.75, 1: 0.85}
     assert (key, 1, 0.85) in workspace.dump()["latest"]
-    assert workspace.metric("evaluation/result/mcqa/text/all/chance") == {0: 0.25}
+    assert workspace.metric("evaluation_result/mcqa_text_chance") == {0: 0.25}
 
 
 def test_another_export_replaces_files_and_version(workspace: Workspace) -> None:

@@ -78,7 +78,7 @@ def test_a_directory_that_cannot_be_written_is_one_line(
 def test_several_processes_at_once_leave_one_run(workspace: Workspace) -> None:
     workspace.whole_line()
     command = [sys.executable, "-m", "minilingua", "track", "--quiet"]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, b"")

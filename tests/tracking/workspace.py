@@ -179,7 +179,10 @@ class Workspace:
         """Leaves the data files that are told of."""
         shutil.copy(REPOSITORY / "params.yaml", self.root / "params.yaml")
         write_text(self.root / "containers/requirements.txt", "numpy\n")
-        write_text(self.root / "data/plan/ledger.csv", "language,tokens\nen,1200\nfi,900\n")
+        write_text(
+            self.root / "data/plan/ledger.csv",
+            "language,planned_share,scheduled\nen,0.571429,1200\nfi,0.428571,900\n",
+        )
         for split in ("train", "validation", "test"):
             write_text(self.root / f"data/conversations/{split}/en.jsonl", f'"{split}"\n')
         files = {"en/train.parquet": {"sha256": "a" * 64, "rows": 40}}

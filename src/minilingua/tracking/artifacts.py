@@ -16,62 +16,60 @@ from minilingua.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_DIGEST_TAG = "minilingua.sha256."
+_DIGESTS_TAG = "minilingua.artifacts"
+_DIGITS = 16
 _TABLES_TAG = "mlflow.loggedArtifacts"
 """By this tag the UI knows which artifacts it can show as tables over several runs."""
 
 
-def upload(store: Store, run: "Run", path: Path, name: str) -> bool:
-    """Uploads a file or directory as artifact ``name``; returns whether that was needed.
+class Artifacts:
+    """The artifacts of one run; a tag of the run holds their digests."""
 
-    A directory replaces the one uploaded before: no file of it stays behind.
-    """
-    tag = f"{_DIGEST_TAG}{name}"
-    digest = tree_digest(path)
-    stored = run.data.tags.get(tag)
-    if stored == digest:
-        return False
-    run_id = run.info.run_id
-    if path.is_dir():
-        if stored is not None:
-            _delete(run, name)
-        store.client.log_artifacts(run_id, str(path), name)
-    else:
-        folder, _, file_name = name.rpartition("/")
+    def __init__(self, store: Store, run: "Run") -> None:
+        self._store = store
+        self._run = run
+        self.digests: dict[str, str] = json.loads(run.data.tags.get(_DIGESTS_TAG, "{}"))
+        """Artifact ─► first digits of the SHA-256 of what was uploaded."""
+
+    def upload(self, path: Path, name: str) -> None:
+        """Uploads a file or directory as artifact ``name`` where that is not done already.
+
+        A directory replaces the one uploaded before: no file of it stays behind.
+        """
+        digest = tree_digest(path)[:_DIGITS]
+        if self.digests.get(name) == digest:
+            return
+        client, run_id = self._store.client, self._run.info.run_id
+        if path.is_dir():
+            if name in self.digests:
+                self._delete(name)
+            client.log_artifacts(run_id, str(path), name)
+        else:
+            folder, _, file_name = name.rpartition("/")
+            with tempfile.TemporaryDirectory() as aside:
+                copy = Path(aside) / file_name
+                shutil.copyfile(path, copy)
+                client.log_artifact(run_id, str(copy), folder or None)
+        self.digests[name] = digest
+        set_tags(self._store, self._run, {_DIGESTS_TAG: canonical_json(self.digests)})
+
+    def upload_json(self, value: Any, name: str) -> None:
+        """Uploads a JSON value as artifact ``name``."""
         with tempfile.TemporaryDirectory() as aside:
-            copy = Path(aside) / file_name
-            shutil.copyfile(path, copy)
-            store.client.log_artifact(run_id, str(copy), folder or None)
-    set_tags(store, run, {tag: digest})
-    return True
+            path = Path(aside) / "value.json"
+            write_json(path, value)
+            self.upload(path, name)
 
+    def upload_table(self, scores: Sequence[Score], name: str) -> None:
+        """Uploads scores so that the UI shows a table, comparable over runs."""
+        columns = [field.name for field in fields(Score)]
+        rows = [[asdict(score)[column] for column in columns] for score in scores]
+        self.upload_json({"columns": columns, "data": rows}, name)
+        tables = canonical_json([{"path": name, "type": "table"}])
+        set_tags(self._store, self._run, {_TABLES_TAG: tables})
 
-def upload_json(store: Store, run: "Run", value: Any, name: str) -> None:
-    """Uploads a JSON value as artifact ``name``."""
-    with tempfile.TemporaryDirectory() as aside:
-        path = Path(aside) / "value.json"
-        write_json(path, value)
-        upload(store, run, path, name)
+    def _delete(self, name: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-
-def upload_table(store: Store, run: "Run", scores: Sequence[Score], name: str) -> None:
-    """Uploads scores so that the UI shows a table, comparable over runs."""
-    columns = [field.name for field in fields(Score)]
-    rows = [[asdict(score)[column] for column in columns] for score in scores]
-    upload_json(store, run, {"columns": columns, "data": rows}, name)
-    tables = json.loads(run.data.tags.get(_TABLES_TAG, "[]"))
-    if not any(table["path"] == name for table in tables):
-        entry = {"path": name, "type": "table"}
-        set_tags(store, run, {_TABLES_TAG: canonical_json([*tables, entry])})
-
-
-def digest_of(run: "Run", name: str) -> str | None:
-    """Returns the digest of what was uploaded as ``name``."""
-    return run.data.tags.get(f"{_DIGEST_TAG}{name}")
-
-
-def _delete(run: "Run", name: str) -> None:
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    repository = get_artifact_repository(run.info.artifact_uri)
-    repository.delete_artifacts(name)  # type: ignore[no-untyped-call]  # MLflow has no types here
+        repository = get_artifact_repository(self._run.info.artifact_uri)
+        repository.delete_artifacts(name)  # type: ignore[no-untyped-call]  # untyped in MLflow

@@ -214,7 +214,13 @@ def _origin(params: Params) -> str:
 def _ledger(rows: Sequence[Mapping[str, str]]) -> str:
     if not rows:
         return ""
-    return _table(list(rows[0]), [list(row.values()) for row in rows])
+    head = [name.replace("_", " ") for name in rows[0]]
+    return _table(head, [[_short(value) for value in row.values()] for row in rows])
+
+
+def _short(figure: str) -> str:
+    """Returns three decimals of what has decimals, and anything else as it is."""
+    return f"{float(figure):.3f}" if "." in figure else figure
 
 
 def _hyperparameters(params: Params) -> str:

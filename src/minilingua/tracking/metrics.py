@@ -16,6 +16,9 @@ from minilingua.tracking.training_record import Clock, Training, step_records
 
 ALL = "all"
 
+_METRIC_NAMES = {"nats_per_supervised_token": ""}
+"""The name of a loss says it."""
+
 _THROUGHPUT = {
     "seconds": "throughput/step_seconds",
     "tokens_per_second": "throughput/tokens_per_second",
@@ -89,24 +92,24 @@ def _throughput(training: Training) -> Iterator[tuple[str, int, float]]:
 def evaluation_points(scores: Sequence[Score], *, time_ms: int) -> list[Point]:
     """Returns the scores that are worth a metric; the table holds them all.
 
-    Everything over all languages; of each language the loss and the accuracy of full-text answers
-    and of all formats.
+    The UI makes a section of charts of what comes before the last slash: one for each model over
+    all languages, and for the result one a figure, with a bar for each language.
     """
     return [
-        Point(key=_score_key(score), step=0, value=score.value, time_ms=time_ms)
+        Point(key=key, step=0, value=score.value, time_ms=time_ms)
         for score in scores
-        if score.instruction_language in {None, ALL} and _is_headline(score)
+        if (key := _score_key(score)) is not None
     ]
 
 
-def _is_headline(score: Score) -> bool:
+def _score_key(score: Score) -> str | None:
+    if score.instruction_language not in {None, ALL}:
+        return None
     if score.language == ALL:
-        return score.metric != "chance" or score.model == "result"  # chance knows no model
-    if score.metric == "accuracy":
-        return score.task == "mcqa" and score.answer_format in {"text", ALL}
-    return score.task == "loss"
-
-
-def _score_key(score: Score) -> str:
-    parts = (score.model, score.task, score.answer_format, score.language, score.metric)
-    return "/".join(("evaluation", *(part for part in parts if part is not None)))
+        parts = (score.task, score.answer_format, _METRIC_NAMES.get(score.metric, score.metric))
+        return f"evaluation_{score.model}/{'_'.join(part for part in parts if part)}"
+    if score.model == "result" and score.task == "loss":
+        return f"evaluation_loss/{score.language}"
+    if (score.model, score.task, score.metric) == ("result", "mcqa", "accuracy"):
+        return f"evaluation_accuracy_{score.answer_format}/{score.language}"
+    return None

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minilingua.core.files import sha256_file
-from minilingua.tracking import artifacts
+from minilingua.tracking.artifacts import Artifacts
 from minilingua.tracking.datasets import log_datasets
 from minilingua.tracking.ingest import set_tags
 from minilingua.tracking.lineage import DVC_LOCK, EVALUATION, Lineage
@@ -33,37 +33,37 @@ DATA_FILES = (
 def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> list[str]:
     """Uploads what has changed; returns a line for everything that is not of this training."""
     skipped = []
+    artifacts = Artifacts(store, run)
     set_tags(store, run, {EVENTS_TAG: sha256_file(EVENTS)})
-    artifacts.upload(store, run, REPORTS, "training")
-    artifacts.upload_json(store, run, training.params, "params.json")
+    artifacts.upload(REPORTS, "training")
+    artifacts.upload_json(training.params, "params.json")
     if lineage.data_is_current():
         for path in DATA_FILES:
             if path.exists():
                 name = f"data/{path.parent.name}/{path.name}"
-                artifacts.upload(store, run, path, name)
+                artifacts.upload(path, name)
         log_datasets(store, run)
     else:
         skipped.append("data/ is not what reports/train was trained on")
     if MODEL.exists() and lineage.model_is_current():
-        artifacts.upload(store, run, MODEL, "model")
-        run = store.client.get_run(run.info.run_id)
-        register(store, run, training, artifacts.digest_of(run, "model") or "", "model")
+        artifacts.upload(MODEL, "model")
+        register(store, run, training, artifacts.digests["model"], "model")
     elif MODEL.exists():
         skipped.append(f"{MODEL} is not the export of this training")
     if EVALUATION.exists() and lineage.evaluation_is_current():
-        _publish_evaluation(store, run, training)
+        _publish_evaluation(store, run, training, artifacts)
         if DVC_LOCK.exists():
-            artifacts.upload(store, run, DVC_LOCK, DVC_LOCK.name)
+            artifacts.upload(DVC_LOCK, DVC_LOCK.name)
         if MODEL.exists():
-            artifacts.upload_json(store, run, collect_passport(training), "passport.json")
+            artifacts.upload_json(collect_passport(training), "passport.json")
     elif EVALUATION.exists():
         skipped.append(f"{EVALUATION} is not of this training's model")
     return skipped
 
 
-def _publish_evaluation(store: Store, run: "Run", training: Training) -> None:
+def _publish_evaluation(store: Store, run: "Run", training: Training, artifacts: Artifacts) -> None:
     scores = read_scores()
     log = MetricLog(store.client, run.info.run_id)
     log.append(log.renewed(evaluation_points(scores, time_ms=training.ended_ms())))
-    artifacts.upload_table(store, run, scores, "evaluation/scores.json")
-    artifacts.upload(store, run, EVALUATION, "evaluation/evaluation.json")
+    artifacts.upload_table(scores, "evaluation/scores.json")
+    artifacts.upload(EVALUATION, "evaluation/evaluation.json")

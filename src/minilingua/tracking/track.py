@@ -34,11 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"left out: {line}; `dvc repro` renews it")  # noqa: T201
         if not outcome.runs:
             print("nothing was trained here yet; `dvc repro` does it")  # noqa: T201
-        uri = store_uri()
-        where = "`mlflow ui` here, then" if uri.startswith("sqlite:") else "MLflow at"
-        address = "http://127.0.0.1:5000" if uri.startswith("sqlite:") else uri
-        print(f"look at it: {where} {address}")  # noqa: T201
+        print(f"look at it: {_where(store_uri(), store.experiment_id)}")  # noqa: T201
     return 0
+
+
+def _where(uri: str, experiment_id: str) -> str:
+    # Without the workflow a browser that has never been there opens the pages for prompts.
+    page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}/{page}"
+    return f"`mlflow ui`, then http://127.0.0.1:5000/{page}"
 
 
 def _parser() -> argparse.ArgumentParser:
