@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from minilingua.cli import STAGES
+from minilingua.core.files import tree_files
 from minilingua.params import Params
 
 ROOT = Path(__file__).parents[1]
@@ -45,10 +46,11 @@ def _closure(graph: grimp.ImportGraph, module: str) -> set[Path]:
 
 
 def _listed(stage: str) -> Iterator[Path]:
+    """The files below src/ that a stage depends on, data files included."""
     for dependency in DVC[stage].get("deps", []):
         path = ROOT / dependency
         if path.is_relative_to(SOURCE):
-            yield from path.rglob("*.py") if path.is_dir() else [path]
+            yield from tree_files(path)
 
 
 def test_the_stages_are_those_of_the_command_line() -> None:
@@ -59,8 +61,21 @@ def test_the_stages_are_those_of_the_command_line() -> None:
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_code_dependencies_are_the_import_closure(stage: str, graph: grimp.ImportGraph) -> None:
     expected = {str(path.relative_to(ROOT)) for path in _closure(graph, ENTRY_MODULES[stage])}
-    listed = {str(path.relative_to(ROOT)) for path in _listed(stage)}
+    listed = {str(path.relative_to(ROOT)) for path in _listed(stage) if path.suffix == ".py"}
     assert listed == expected
+
+
+def test_every_data_file_of_a_stage_package_is_a_dependency() -> None:
+    listed = {path for stage in DVC for path in _listed(stage)}
+    packages = {ENTRY_MODULES[stage].split(".")[1] for stage in STAGES}
+    data = [
+        path
+        for package in packages
+        for path in tree_files(SOURCE / "minilingua" / package)
+        if path.suffix != ".py"
+    ]
+    assert len(data) > 30
+    assert [path for path in data if path not in listed] == []
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
