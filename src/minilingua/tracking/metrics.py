@@ -19,6 +19,8 @@ ALL = "all"
 _METRIC_NAMES = {"nats_per_supervised_token": ""}
 """The name of a loss says it."""
 
+_TEXT_ACCURACY = ("result", "mcqa", "accuracy", "text")
+
 _THROUGHPUT = {
     "seconds": "throughput/step_seconds",
     "tokens_per_second": "throughput/tokens_per_second",
@@ -110,6 +112,6 @@ def _score_key(score: Score) -> str | None:
         return f"evaluation_{score.model}/{'_'.join(part for part in parts if part)}"
     if score.model == "result" and score.task == "loss":
         return f"evaluation_loss/{score.language}"
-    if (score.model, score.task, score.metric) == ("result", "mcqa", "accuracy"):
-        return f"evaluation_accuracy_{score.answer_format}/{score.language}"
+    if (score.model, score.task, score.metric, score.answer_format) == _TEXT_ACCURACY:
+        return f"evaluation_text_accuracy/{score.language}"
     return None
