@@ -1,9 +1,10 @@
 """Builds the Megatron GPT model of a ``ModelParams``, and moves full weights in and out of it.
 
 The vocabulary is padded so that it divides among the tensor-parallel ranks. Padded rows are zero,
-never predicted (the loss masks them), and stripped from whatever leaves this module.
+cannot be predicted, and are stripped from the weights that leave this module.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -39,6 +40,8 @@ class BuildOptions:
     attention_dropout: float = 0.0
     deterministic: bool = True
     """Only kernels that give the same bits every time."""
+    vocabulary_multiple: int = 1
+    """The padded vocabulary is a multiple of this, and of the tensor-parallel ranks."""
 
 
 def transformer_config(model: ModelParams, options: BuildOptions) -> TransformerConfig:
@@ -79,12 +82,17 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
     """
 
     def __init__(
-        self, config: TransformerConfig, model: ModelParams, vocab_size: int, backend: Backend
+        self,
+        config: TransformerConfig,
+        model: ModelParams,
+        vocab_size: int,
+        options: BuildOptions,
     ) -> None:
+        backend = options.attention
         super().__init__(
             config=config,
             transformer_layer_spec=layer_specs(config, backend),
-            vocab_size=padded_vocab_size(vocab_size),
+            vocab_size=padded_vocab_size(vocab_size, options.vocabulary_multiple),
             max_sequence_length=model.max_positions,
             share_embeddings_and_output_weights=model.tied_embeddings,
             position_embedding_type="rope" if backend == "te" else "none",
@@ -92,7 +100,7 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
         )
         self.backend = backend
         self.unpadded_vocab_size = vocab_size
-        cos, sin = _rope_tables(model)
+        cos, sin = rope_tables(model)
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
 
@@ -109,12 +117,20 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
         return output
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
-        """Returns the cross entropies [1, r] of logits [r, 1, v] in nats."""
-        if parallel_state.get_tensor_model_parallel_world_size() > 1:
-            sharded: Tensor = super().compute_language_model_loss(labels, logits)
-            return sharded
-        rows = logits.flatten(0, 1)[:, : self.unpadded_vocab_size].float()
-        return functional.cross_entropy(rows, labels.flatten(), reduction="none").unsqueeze(0)
+        """Returns the cross entropies [1, r] of this rank's logits [r, 1, v], in nats."""
+        ranks: int = parallel_state.get_tensor_model_parallel_world_size()
+        width = logits.shape[-1]
+        first = parallel_state.get_tensor_model_parallel_rank() * width
+        real = min(max(self.unpadded_vocab_size - first, 0), width)
+        if ranks == 1:
+            rows = logits.flatten(0, 1)[:, :real].float()
+            loss = functional.cross_entropy(rows, labels.flatten(), reduction="none")
+            return loss.unsqueeze(0)
+        if real < width:
+            lowest = torch.finfo(logits.dtype).min
+            logits = torch.cat([logits[..., :real], logits[..., real:].detach() * 0 + lowest], -1)
+        sharded: Tensor = super().compute_language_model_loss(labels, logits)
+        return sharded
 
 
 def build_model(
@@ -128,13 +144,13 @@ def build_model(
     options = options or BuildOptions()
     with quiet():
         config = transformer_config(model, options)
-        return PackedGPTModel(config, model, vocab_size, options.attention)
+        return PackedGPTModel(config, model, vocab_size, options)
 
 
-def padded_vocab_size(vocab_size: int) -> int:
-    """Returns the vocabulary rounded up to a multiple of the tensor-parallel ranks."""
-    ranks: int = parallel_state.get_tensor_model_parallel_world_size()
-    return -(-vocab_size // ranks) * ranks
+def padded_vocab_size(vocab_size: int, multiple: int) -> int:
+    """Returns the vocabulary rounded up so that it divides as ``BuildOptions`` says."""
+    unit = math.lcm(multiple, parallel_state.get_tensor_model_parallel_world_size())
+    return -(-vocab_size // unit) * unit
 
 
 def load_tensors(module: PackedGPTModel, tensors: Mapping[str, Tensor], model: ModelParams) -> None:
@@ -184,7 +200,7 @@ def module_name(name: str, backend: Backend) -> str:
     return name
 
 
-def _rope_tables(model: ModelParams) -> tuple[Tensor, Tensor]:
+def rope_tables(model: ModelParams) -> tuple[Tensor, Tensor]:
     """Returns cosines and sines [positions, 1, d], both halves alike (Llama's layout)."""
     head = model.hidden_size // model.attention_heads
     exponents = torch.arange(0, head, 2, dtype=torch.float32) / head

@@ -59,6 +59,9 @@ def _run(params: Params, *, fresh: bool) -> int:
                 run.clear()
         end = run.finished() if is_writer else None
         if ranks > 1 or end is None:  # with several ranks, only the first knows whether it ended
+            # Before torch is loaded: threads that spin while they wait take the core from the
+            # thread they wait for as soon as anything else runs on the machine.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from minilingua.training.session import train
 
             trained = train(params, identity, run, end, is_writer=is_writer)
