@@ -1,12 +1,11 @@
 """A mistake in the data or the parameters ends a stage with one line that says where."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from minilingua.core.tokens import write_token_file
+from minilingua.core.tokens import open_token_file, write_token_file
 from tests.pipeline.workspace import Workspace
 
 pytestmark = pytest.mark.pipeline
@@ -38,18 +37,17 @@ def test_a_wrong_type(smoke: Workspace, tmp_path: Path) -> None:
 
 def test_a_missing_raw_file(smoke: Workspace, tmp_path: Path) -> None:
     workspace = smoke.copy(tmp_path / "checkout")
-    file = sorted((workspace.path / "data/raw/exams").rglob("*.jsonl"))[0]
-    shutil.rmtree(file.parent)
+    (workspace.path / "data/raw/exams/bg/dev.jsonl").unlink()
     message = _fails(workspace, "minilingua", "mcqa")
-    assert "exams" in message
+    assert "data/raw/exams/bg/dev.jsonl is missing; `minilingua fetch` makes it" in message
 
 
 def test_an_unexpected_column(smoke: Workspace, tmp_path: Path) -> None:
     workspace = smoke.copy(tmp_path / "checkout")
-    file = sorted((workspace.path / "data/raw/buffet").rglob("*.tsv"))[0]
-    lines = file.read_text().splitlines(keepends=True)
-    file.unlink()
-    file.write_text("".join(["prompt" + lines[0].lstrip("abcdefghijklmnopqrstuvwxyz"), *lines[1:]]))
+    file = workspace.path / "data/raw/alpaca/bg/alpaca_cleaned_bg.json"
+    text = file.read_text()
+    file.unlink()  # it may be linked to the cache
+    file.write_text(text.replace('"instruction"', '"prompt"'))
     message = _fails(workspace, "minilingua", "curate")
     assert file.name in message
     assert "prompt" in message
@@ -59,7 +57,8 @@ def test_a_mixture_of_a_language_without_data(smoke: Workspace, tmp_path: Path) 
     workspace = smoke.copy(tmp_path / "checkout")
     workspace.edit("params.yaml", "weights: null", "weights: {en: 1.0, fi: 1.0}")
     tokens = workspace.path / "data/tokens/train/fi"
-    write_token_file(tokens, [], vocab_size=1536, tokenizer_digest="x")
+    digest = open_token_file(tokens).tokenizer_digest
+    write_token_file(tokens, [], vocab_size=1536, tokenizer_digest=digest)
     message = _fails(workspace, "minilingua", "pack")
     assert "'fi'" in message
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minilingua.core.errors import DataError, ParamsError
+from minilingua.core.files import require
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import InstructionExample, Message, MultipleChoiceItem
 from minilingua.core.seeding import content_id
@@ -116,6 +117,7 @@ def _spec(name: str, kinds: tuple[Kind, ...]) -> SourceSpec:
 def _results(
     raw: Path, name: str, spec: SourceSpec, languages: Sequence[str], manifest: Manifest
 ) -> Iterator[tuple[NativeRow, str, Question | Exchange]]:
+    _require_fetched_files(raw, name)
     read = _reader(name, spec)
     explained: Counter[str] = Counter()
     for file in native_files(spec, raw / name, languages, hint="; `minilingua fetch` makes them"):
@@ -131,6 +133,16 @@ def _results(
                 if explained[error.reason] <= EXAMPLES_PER_REASON:
                     examples = manifest.details.setdefault("rejected_examples", [])
                     examples.append(f"{where}: {error.reason}: {error}")
+
+
+def _require_fetched_files(raw: Path, name: str) -> None:
+    """Checks that what `fetch` wrote is still there; a set in several files would miss none."""
+    manifest = raw / "manifest.json"
+    if not manifest.exists():
+        return
+    sources = json.loads(manifest.read_text(encoding="utf-8"))["details"]["sources"]
+    for file in sources.get(name, {"files": {}})["files"]:
+        require(raw / name / file, made_by="minilingua fetch")
 
 
 def _reader(name: str, spec: SourceSpec) -> Callable[[dict[str, Any]], Question | Exchange]:
