@@ -131,7 +131,7 @@ def test_a_step_without_targets_is_refused(workspace: Workspace) -> None:
 
 
 def test_two_runs_are_the_same_bit_for_bit_also_with_dropout(workspace: Workspace) -> None:
-    options = {"hidden_dropout": 0.1, "attention_dropout": 0.1}
+    options: dict[str, Any] = {"hidden_dropout": 0.1, "attention_dropout": 0.1}
     runs = []
     for _ in range(2):
         engine = engine_of(workspace, **options)
@@ -141,7 +141,7 @@ def test_two_runs_are_the_same_bit_for_bit_also_with_dropout(workspace: Workspac
 
 
 def test_dropout_of_a_step_does_not_depend_on_the_steps_before(workspace: Workspace) -> None:
-    options = {"hidden_dropout": 0.5, "lr": 1e-30, "weight_decay": 0.0}
+    options: dict[str, Any] = {"hidden_dropout": 0.5, "lr": 1e-30, "weight_decay": 0.0}
     engine = engine_of(workspace, **options)
     losses = [engine.train_step(step).loss for step in (1, 2, 2, 1)]
     assert losses[0] == losses[3]

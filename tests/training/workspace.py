@@ -1,12 +1,15 @@
 """A repository root as the stages before training leave it, small, with seeded random contents."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,26 +72,15 @@ class Workspace:
         with file.open("w", encoding="utf-8") as stream:
             yaml.dump(raw, stream)
 
-    def train(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs the worker to its end."""
+    def train(self, *arguments: str) -> str:
+        """Runs the worker to its end, which has to be a good one; returns its standard error."""
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=120)
-        done = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
-        if check:
-            assert done.returncode == 0, done.stderr
-        return done
+        assert process.wait() == 0, process.errors()
+        return process.errors()
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts the worker, with warnings as errors."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "minilingua.training.worker", *arguments],
-            cwd=self.root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str, **environment: str) -> "WorkerProcess":
+        """Starts the worker in a process of its own, with warnings as errors."""
+        return WorkerProcess(self.root, arguments, environment)
 
     def run_path(self) -> Path:
         return self.root / "runs" / (self.root / "runs/current").read_text().strip()
@@ -102,22 +94,65 @@ class Workspace:
             name: tree_digest(self.root / name) for name in ("models/megatron", "reports/train")
         }
 
-    def kill_after(self, process: subprocess.Popen[str], text: str) -> None:
-        """Sends SIGKILL once the events contain ``text``."""
-        self.signal_after(process, text, signal.SIGKILL)
 
-    def signal_after(
-        self, process: subprocess.Popen[str], text: str, number: signal.Signals
-    ) -> None:
-        import time
+class WorkerProcess:
+    """A worker in a real process, forked from one that has already imported what it needs.
 
-        while process.poll() is None:
-            files = list(self.root.glob("runs/*/events.jsonl"))
-            if files and text in files[0].read_text(encoding="utf-8"):
-                process.send_signal(number)
-                break
-            time.sleep(0.005)
-        process.wait(timeout=60)
+    Importing takes seconds; a test that kills and restarts does without it.
+    """
+
+    def __init__(self, root: Path, arguments: Sequence[str], environment: dict[str, str]) -> None:
+        context = _fork_server()
+        self._root = root
+        self._output = root / f"worker-{time.monotonic_ns()}"
+        self._process = context.Process(
+            target=_work, args=(str(root), str(self._output), list(arguments), environment)
+        )
+        self._process.start()
+
+    def wait(self) -> int:
+        """Returns the exit code; negative for the signal that ended it."""
+        self._process.join(timeout=120)
+        code: int | None = self._process.exitcode
+        assert code is not None
+        return code
+
+    def errors(self) -> str:
+        """Returns what it has printed."""
+        return self._output.read_text(encoding="utf-8")
+
+    def send_after(self, event: str, number: signal.Signals) -> int:
+        """Sends a signal as soon as the events contain a text; returns the exit code."""
+        assert self._process.pid is not None
+        while self._process.is_alive():
+            files = list(self._root.glob("runs/*/events.jsonl"))
+            if files and event in files[0].read_text(encoding="utf-8"):
+                os.kill(self._process.pid, number)
+                return self.wait()
+            time.sleep(0.002)
+        raise AssertionError(f"it ended before {event}: {self.errors()}")
+
+
+@cache
+def _fork_server() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["minilingua.training.session", "minilingua.training.plot", "matplotlib.figure"]
+    )
+    return context
+
+
+def _work(root: str, output: str, arguments: list[str], environment: dict[str, str]) -> None:
+    """What a worker process does."""
+    with Path(output).open("w", encoding="utf-8") as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+    warnings.simplefilter("error")
+    os.chdir(root)
+    os.environ.update(environment)
+    from minilingua.training.worker import main
+
+    sys.exit(main(arguments))
 
 
 def conversation(

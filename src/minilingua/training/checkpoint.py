@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import distributed
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
@@ -101,8 +102,8 @@ def save_checkpoint(engine: Engine, progress: Progress, directory: Path, run_key
             marker = {"run_key": run_key, "step": progress.step, "files": files}
             write_json(path / _MARKER, marker)
         distributed.barrier()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
+    except (OSError, CheckpointException) as error:
+        raise CheckpointError(f"{path}: cannot be written: {_reason(error)}") from error
     return _bytes(path)
 
 
@@ -156,9 +157,14 @@ def load_checkpoint(engine: Engine, path: Path) -> Progress:
         engine.optimizer.load_state_dict(loaded["optimizer"])
         engine.scheduler.load_state_dict(loaded["scheduler"])
         progress = loaded["progress"]
-    except (RuntimeError, KeyError, ValueError, CheckpointingException) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: does not fit this model: {first}") from error
+    except (
+        RuntimeError,
+        KeyError,
+        ValueError,
+        CheckpointingException,
+        CheckpointException,
+    ) as error:
+        raise CheckpointError(f"{path}: does not fit this model: {_reason(error)}") from error
     return Progress(
         step=progress["step"],
         history=tuple(Evaluated(step=step, loss=loss) for step, loss in progress["history"]),
@@ -193,6 +199,15 @@ def _directories(directory: Path) -> list[tuple[int, Path]]:
         return []
     found = ((_NAME.fullmatch(path.name), path) for path in sorted(directory.iterdir()))
     return [(int(match[1]), path) for match, path in found if match]
+
+
+def _reason(error: BaseException) -> str:
+    """Returns one line; torch wraps what went wrong on a rank in an exception of its own."""
+    if isinstance(error, CheckpointException):
+        error = next(iter(error.failures.values()))[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).splitlines()[0]
 
 
 def _bytes(path: Path) -> int:

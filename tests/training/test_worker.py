@@ -1,0 +1,260 @@
+"""The worker as it is really run: processes that finish, are killed, stopped, and started again."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minilingua.core.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
+from minilingua.core.events import (
+    DecisionEvent,
+    EndEvent,
+    StepEvent,
+    read_events,
+    read_telemetry,
+)
+from minilingua.training import worker
+from minilingua.training.run_directory import open_run
+from minilingua.training.run_key import identify_run
+from tests.training.workspace import Workspace, make_workspace
+
+DROPOUT = {"hidden_dropout": 0.1, "attention_dropout": 0.1}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """An uninterrupted run, as a person would start it."""
+    workspace = make_workspace(tmp_path_factory.mktemp("finished") / "root", train=DROPOUT)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "minilingua.training.worker"],
+        cwd=workspace.root,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "step 12: validation loss" in done.stderr
+    assert all(line.startswith("train: ") for line in done.stderr.splitlines())
+    return workspace
+
+
+def fresh_copy(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path / "other", train=DROPOUT)
+
+
+def test_a_run_ends_with_its_outputs_and_records(finished: Workspace) -> None:
+    assert finished.run_path().name == identify_run_in(finished)
+    steps = [event for event in finished.events() if isinstance(event, StepEvent)]
+    decisions = [event for event in finished.events() if isinstance(event, DecisionEvent)]
+    assert [event.step for event in steps] == list(range(1, 13))
+    assert [event.step for event in decisions] == [0, 4, 8, 12]
+    assert decisions[-1].best_loss < decisions[0].loss - 0.3  # it learns
+    assert isinstance(finished.events()[-1], EndEvent)
+    telemetry = list(read_telemetry(finished.run_path() / "telemetry.jsonl"))
+    kinds = [record["kind"] for record in telemetry]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "end"
+    assert telemetry[-1]["status"] == "finished"
+    assert kinds.count("step") == 12
+    assert kinds.count("evaluation") == 4
+    assert kinds.count("save") == 2
+    saved = json.loads((finished.root / "models/megatron/model.json").read_text())
+    assert saved["selected_step"] == decisions[-1].best_step
+
+
+def identify_run_in(workspace: Workspace) -> str:
+    before = Path.cwd()
+    os.chdir(workspace.root)
+    try:
+        return identify_run(workspace.params).key
+    finally:
+        os.chdir(before)
+
+
+def test_a_finished_run_is_published_again_without_training(
+    finished: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = finished.outputs()
+    shutil.rmtree(finished.root / "models/megatron")
+    shutil.rmtree(finished.root / "reports/train")
+    monkeypatch.chdir(finished.root)
+    assert worker.main([]) == 0
+    assert finished.outputs() == outputs
+    assert "step 12 of 12 selected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", [3, 8])
+def test_a_killed_run_ends_with_the_same_bytes(
+    finished: Workspace, tmp_path: Path, step: int
+) -> None:
+    workspace = fresh_copy(tmp_path)
+    assert workspace.start().send_after(f'"step":{step},', signal.SIGKILL) == -signal.SIGKILL
+    assert not (workspace.root / "models/megatron").exists()
+    workspace.train()
+    assert workspace.outputs() == finished.outputs()
+    telemetry = list(read_telemetry(workspace.run_path() / "telemetry.jsonl"))
+    assert {record["attempt"] for record in telemetry} == {1, 2}
+
+
+def test_an_interrupted_save_is_not_resumed_from(finished: Workspace, tmp_path: Path) -> None:
+    workspace = fresh_copy(tmp_path)
+    workspace.start().send_after('"step":11,', signal.SIGKILL)
+    (state,) = (workspace.run_path() / "checkpoints").iterdir()
+    (state / "complete.json").unlink()
+    errors = workspace.train()
+    assert "going on" not in errors
+    assert workspace.outputs() == finished.outputs()
+
+
+def test_a_damaged_state_is_told_and_training_without_it_goes_on(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh_copy(tmp_path)
+    workspace.start().send_after('"step":6,', signal.SIGKILL)
+    (state,) = (workspace.run_path() / "checkpoints").iterdir()
+    file = next(state.glob("*.distcp"))
+    file.write_bytes(file.read_bytes()[:100])
+    process = workspace.start()
+    assert process.wait() == EXIT_BAD_INPUT
+    last = process.errors().splitlines()[-1]
+    relative = file.relative_to(workspace.root)
+    assert last.startswith(f"train: error: {relative} has 100 bytes instead of")
+    shutil.rmtree(state)  # as the message says
+    workspace.train()
+    assert workspace.outputs() == finished.outputs()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_stopped_run_saves_and_goes_on_from_there(
+    finished: Workspace, tmp_path: Path, number: signal.Signals
+) -> None:
+    workspace = fresh_copy(tmp_path)
+    assert workspace.start().send_after('"step":3,', number) == EXIT_PREEMPTED
+    (saved,) = (workspace.run_path() / "checkpoints").iterdir()
+    last = int(saved.name.removeprefix("step_"))
+    assert 3 <= last < 12
+    assert f"going on from step {last}" in workspace.train()
+    assert workspace.outputs() == finished.outputs()
+    events = list(read_events(workspace.run_path() / "events.jsonl"))
+    steps = [event.step for event in events if isinstance(event, StepEvent)]
+    assert steps == list(range(1, 13))  # nothing was trained twice
+
+
+def test_a_second_process_waits_for_the_first(finished: Workspace, tmp_path: Path) -> None:
+    workspace = fresh_copy(tmp_path)
+    first, second = workspace.start(), workspace.start()
+    assert (first.wait(), second.wait()) == (0, 0)
+    events = list(read_events(workspace.run_path() / "events.jsonl"))
+    assert len([event for event in events if isinstance(event, StepEvent)]) == 12
+    assert workspace.outputs() == finished.outputs()
+
+
+def test_early_stop_ends_the_training(tmp_path: Path) -> None:
+    rule = {"enabled": True, "patience": 1, "min_delta": 9.0}
+    workspace = make_workspace(tmp_path / "root", train={"early_stopping": rule})
+    workspace.train()
+    end = workspace.events()[-1]
+    assert isinstance(end, EndEvent)
+    assert (end.step, end.reason, end.best_step) == (4, "early_stop", 0)
+
+
+def test_two_ranks_train_what_one_does(tmp_path: Path) -> None:
+    changes = {"micro_batch": 1}
+    alone = make_workspace(tmp_path / "alone", train=changes, steps=6)
+    alone.train()
+    pair = make_workspace(tmp_path / "pair", train=changes, steps=6)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    ranks = [  # as torchrun starts them
+        pair.start(RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        for rank in ("0", "1")
+    ]
+    assert [rank.wait() for rank in ranks] == [0, 0], ranks[0].errors()
+    for ours, theirs in zip(alone.events(), pair.events(), strict=True):
+        assert (ours.kind, ours.step) == (theirs.kind, theirs.step)
+        if isinstance(ours, StepEvent):
+            assert isinstance(theirs, StepEvent)
+            assert ours.sample_digest == theirs.sample_digest
+            assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+            assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-4)
+
+
+def test_fresh_trains_anew(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = open_run(identify_run(workspace.params).key)
+    run.add(EndEvent(step=1, reason="plan_complete", best_step=1, best_loss=0.0))
+    run.best_path(1).parent.mkdir()
+    run.best_path(1).write_bytes(b"not weights")
+    from minilingua.training import session
+
+    seen = []
+
+    def trained(*arguments: object, is_writer: bool) -> None:
+        del is_writer
+        seen.append(arguments[3])
+        assert sorted(path.name for path in run.path.iterdir()) == ["run.lock"]
+
+    monkeypatch.setattr(session, "train", trained)
+    assert worker.main(["--fresh"]) == EXIT_PREEMPTED
+    assert seen == [None]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"train": {"attention": "te"}}, "train.attention: 'te' needs a GPU"),
+        ({"train": {"min_lr": 1.0}}, "train.min_lr 1.0 exceeds train.lr 0.01"),
+        ({"model": {"ffn_hidden_size": 64}}, "models/base: Hugging Face weights: "),
+    ],
+)
+def test_bad_input_is_one_line(
+    workspace: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    sections: dict[str, dict[str, object]],
+    message: str,
+) -> None:
+    workspace.change(**sections)
+    from minilingua.megatron_model import parallel
+    from minilingua.training import session
+
+    # This process is a rank already.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "initialise", lambda _: None)
+        patch.setattr(session, "shut_down", lambda: None)
+        assert parallel is not None
+        assert worker.main([]) == EXIT_BAD_INPUT
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert errors[0].startswith("train: error: ")
+    assert message in errors[0]
+
+
+def test_missing_inputs_are_one_line(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(workspace.root / "data/plan")
+    assert worker.main([]) == EXIT_BAD_INPUT
+    assert "train: error: data/plan is missing" in capsys.readouterr().err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "from minilingua.training import worker\n"
+        "try: worker.main(['--help'])\n"
+        "finally: assert not {'torch', 'numpy', 'matplotlib', 'megatron'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--fresh" in done.stdout
