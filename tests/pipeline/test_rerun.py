@@ -79,7 +79,8 @@ def test_metrics_and_plots_show_the_run(smoke: Workspace) -> None:
     page = smoke.run("dvc", "plots", "show", "--out", str(smoke.path / ".dvc/tmp/plots")).stdout
     html = Path(page.strip().removeprefix("file://")).read_text()
     assert "training_loss.png" in html
-    assert "loss.csv" in html
+    assert "Training and validation loss" in html
+    assert html.count("validation_loss") > 2
 
 
 def test_an_experiment_runs_from_the_command_line(smoke: Workspace, tmp_path: Path) -> None:
