@@ -71,7 +71,9 @@ def transformer_config(model: ModelParams, options: BuildOptions) -> Transformer
         params_dtype=torch.bfloat16 if options.precision == "bf16" else torch.float32,
         perform_initialization=False,  # weights always come from a base model or a checkpoint
         calculate_per_token_loss=True,
-        deterministic_mode=options.deterministic,
+        # On a CPU this would make the embedding an indexing whose backward pass adds from several
+        # threads in any order; the lookup it replaces is deterministic there.
+        deterministic_mode=options.deterministic and torch.cuda.is_available(),
     )
 
 
