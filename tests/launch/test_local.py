@@ -10,7 +10,9 @@ import pytest
 from minilingua.launch.local import LocalLauncher
 
 RUN_LAUNCHER = """
-import sys
+import signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):  # as in a terminal, whoever runs the tests
+    signal.signal(number, signal.SIG_DFL)
 from minilingua.launch.local import LocalLauncher
 sys.exit(LocalLauncher().run(sys.argv[1:], started=lambda process: print(process, flush=True)))
 """

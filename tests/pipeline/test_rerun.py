@@ -29,7 +29,7 @@ def test_another_learning_rate_reruns_training_and_what_follows(
 ) -> None:
     workspace = smoke.copy(tmp_path / "checkout")
     before = (workspace.path / "models/hf/model.safetensors").read_bytes()
-    workspace.edit("params.yaml", "lr: 0.001", "lr: 0.002")
+    workspace.edit("params.yaml", "lr: 0.002", "lr: 0.003")
     assert workspace.repro() == ["train", "convert", "evaluate"]
     assert (workspace.path / "models/hf/model.safetensors").read_bytes() != before
 

@@ -73,7 +73,7 @@ def test_the_passport_names_everything(root: Workspace) -> None:
     assert len(passport["code"]["commit"]) == 40
     assert "params.yaml" in passport["code"]["changed"]
     assert len(passport["code"]["patch_sha256"]) == 64
-    assert passport["params"]["train"]["lr"] == 1e-3
+    assert passport["params"]["train"]["lr"] == 2e-3
     assert len(passport["recipe"]["sha256"]) == 64
     assert {"minilingua", "torch", "megatron-core"} <= set(passport["environment"]["packages"])
     assert passport["token_ledger"] == [
@@ -129,7 +129,7 @@ def test_the_card_tells_results_data_and_limits() -> None:
     assert "| EXAMS | Unicode-3.0 | yes | 11 |" in text
     assert "| language | planned share | scheduled |" in text
     assert "| en | 0.571 | 1200 |" in text
-    assert "| lr | `0.001` |" in text
+    assert "| lr | `0.002` |" in text
     assert "It ended after step 12 (early stop)" in text
     assert "## Limits" in text
     assert "$" not in text
