@@ -46,7 +46,7 @@ def test_a_training_is_one_run_with_all_its_figures(workspace: Workspace) -> Non
     assert workspace.metric("early_stopping/stop") == {0: 0, 4: 0, 8: 0, 12: 1}
     params = dict(dump["params"])
     assert params["train.lr"] == "0.002"
-    assert params["train.early_stopping.patience"] == "2"
+    assert params["train.early_stopping.patience"] == "3"
     tags = workspace.tags()
     assert tags["minilingua.run_key"] == RUN_KEY
     assert tags["minilingua.stop_reason"] == "early_stop"
