@@ -1,13 +1,13 @@
 """Feeds MLflow when a stage has ended, so that plain `dvc repro` does. Best effort.
 
-train      its follower (``follower.py``) finishes by itself
-convert    detached: the evaluation does not wait for the model's upload
-evaluate   waited for, with those before it: when `dvc repro` returns, `mlflow ui` has it all
+A training is followed by a process of its own (``follower.py``), which finishes by itself. The
+evaluation is waited for, with the model before it: when `dvc repro` returns, `mlflow ui` has it
+all. A process for the model alone would take a core from the evaluation that begins then.
 """
 
 import subprocess
 
-from minilingua.launch.follower import start_detached, track_command, tracking_is_on, warn
+from minilingua.launch.follower import track_command, tracking_is_on, warn
 
 _TIME_OUT = 90
 """Seconds; an update takes about five, and may first wait for another one."""
@@ -15,13 +15,8 @@ _TIME_OUT = 90
 
 def feed_after_stage(stage: str) -> None:
     """Brings MLflow up to date after ``stage`` succeeded; a failure is one line, no more."""
-    if not tracking_is_on():
-        return
-    command = track_command("--after", stage)
-    if stage == "convert":
-        start_detached(command)
-    elif stage == "evaluate":
-        _run(command)
+    if tracking_is_on():
+        _run(track_command("--after", stage))
 
 
 def _run(command: list[str]) -> None:
