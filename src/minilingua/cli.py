@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from minilingua.core.errors import MiniLinguaError, ParamsError, did_you_mean
+from minilingua.core.errors import MiniLinguaError, ParamsError, did_you_mean, output_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
-    except MiniLinguaError as error:
-        print(f"minilingua: error: {error}{_restore_hint()}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
+    except (MiniLinguaError, OSError) as error:
+        told = output_error(error) if isinstance(error, OSError) else error
+        if told is None:
+            raise
+        print(f"minilingua: error: {told}{_restore_hint()}", file=sys.stderr)  # noqa: T201
+        return told.exit_code
     except KeyboardInterrupt:
         print("minilingua: interrupted", file=sys.stderr)  # noqa: T201
         return 130

@@ -23,6 +23,7 @@ from minilingua.core.errors import MissingInputError, ParamsError, did_you_mean
 from minilingua.core.files import write_text
 from minilingua.params import Params
 from minilingua.params_file import PARAMS_FILE, validate_params
+from minilingua.run_size import estimate_run
 
 CONF = Path("conf")
 _WIDTH = 100
@@ -48,7 +49,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     params = compose_params(arguments.overrides)
     write_text(arguments.output, render(params))
-    print(f"{arguments.output}: experiment {params.experiment}, model {params.model.name}")  # noqa: T201
+    print(  # noqa: T201 - what the command has to say
+        f"{arguments.output}: experiment {params.experiment}, model {params.model.name}\n"
+        f"{estimate_run(params).explain()}"
+    )
     return 0
 
 

@@ -52,8 +52,16 @@ def test_a_truncated_plan_is_refused_by_name(tmp_path: Path, name: str) -> None:
         read_plan(tmp_path)
 
 
-def test_offsets_that_contradict_are_refused(tmp_path: Path) -> None:
+def test_a_changed_plan_is_refused_by_name(tmp_path: Path) -> None:
     write_plan(tmp_path, _plan())
     np.array([0, 2, 3, 9], dtype="<u8").tofile(tmp_path / "train" / "pack_offsets.bin")
-    with pytest.raises(DataError, match="contradict"):
+    with pytest.raises(DataError, match=r"pack_offsets\.bin has changed since it was written"):
+        read_plan(tmp_path)
+
+
+def test_a_plan_cut_off_is_refused_by_name(tmp_path: Path) -> None:
+    write_plan(tmp_path, _plan())
+    text = (tmp_path / "plan.json").read_text()
+    (tmp_path / "plan.json").write_text(text[: len(text) // 2])
+    with pytest.raises(DataError, match=r"plan\.json: not JSON: "):
         read_plan(tmp_path)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from minilingua.core.errors import CheckpointError
+from minilingua.llama_shapes import count_parameters
 from minilingua.megatron_model.build import (
     BuildOptions,
     PackedGPTModel,
@@ -14,7 +15,7 @@ from minilingua.megatron_model.build import (
     read_tensors,
 )
 from minilingua.megatron_model.documents import pack_documents
-from minilingua.megatron_model.weight_map import count_parameters, hf_to_megatron
+from minilingua.megatron_model.weight_map import hf_to_megatron
 from tests.megatron_model.conftest import VOCABULARY, tiny_model
 from tests.megatron_model.llama import llama_tensors, random_llama
 

@@ -1,10 +1,16 @@
 """A mistake in the data or the parameters ends a stage with one line that says where."""
 
 import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from minilingua.core.files import tree_digest, tree_files
 from minilingua.core.tokens import open_token_file, write_token_file
 from tests.pipeline.workspace import Workspace
 
@@ -82,3 +88,99 @@ def test_under_dvc_the_old_outputs_can_be_restored(smoke: Workspace, tmp_path: P
     workspace.run("dvc", "checkout")
     assert (workspace.path / "data/plan/plan.json").exists()
     assert workspace.repro() == []
+
+
+@contextmanager
+def _small_disk(directory: Path, *, room: int) -> Iterator[None]:
+    """Moves a directory to a disk of its own that has ``room`` bytes left."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    used = sum(-(-file.stat().st_size // 4096) * 4096 for file in tree_files(directory))
+    kept = directory.with_name(f"{directory.name}.kept")
+    directory.rename(kept)
+    directory.mkdir()
+    size = f"size={used + room}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(directory)], check=True)
+    try:
+        shutil.copytree(kept, directory, symlinks=True, dirs_exist_ok=True)
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+        directory.rmdir()
+        kept.rename(directory)
+
+
+@pytest.mark.parametrize(
+    ("stage", "directory", "output"),
+    [("fetch", "data", "data/raw"), ("convert", "models", "models/hf")],
+)
+def test_a_full_disk_is_one_line_and_the_old_output_stays(
+    smoke: Workspace, tmp_path: Path, stage: str, directory: str, output: str
+) -> None:
+    workspace = smoke.copy(tmp_path / "checkout")
+    before = tree_digest(workspace.path / output)
+    with _small_disk(workspace.path / directory, room=100_000):
+        message = _fails(workspace, "minilingua", stage)
+        assert "No space left on device" in message
+        assert tree_digest(workspace.path / output) == before
+        parent = (workspace.path / output).parent
+        assert not list(parent.glob(".*.tmp"))  # what was half-written is gone
+
+
+def test_a_training_goes_on_when_a_full_disk_has_room_again(
+    prepared: Workspace, smoke: Workspace, tmp_path: Path
+) -> None:
+    workspace = prepared.copy(tmp_path / "checkout")
+    runs = workspace.path / "runs"
+    runs.mkdir()
+    with _small_disk(runs, room=2_800_000):  # for two sets of weights, not for a whole state
+        result = workspace.run("minilingua", "train", check=False)
+        assert result.returncode == 2, result.stderr
+        last = result.stderr.splitlines()[-1]
+        assert last.startswith("train: error: ")
+        assert "step_00000005: cannot be written: No space left on device" in last
+        assert "Traceback" not in result.stderr
+        subprocess.run(["mount", "-o", "remount,size=32m", str(runs)], check=True)
+        workspace.run("dvc", "repro", "train")
+        assert workspace.outputs("train") == smoke.outputs("train")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("data/tokens/train/fi/tokens.bin", "has {} bytes where meta.json implies"),
+        ("data/plan/train/conversations.bin", "has {} bytes where plan.json implies"),
+        ("models/base/model.safetensors", "models/base"),
+    ],
+)
+def test_truncated_inputs_of_the_training_are_named(
+    smoke: Workspace, tmp_path: Path, file: str, message: str
+) -> None:
+    workspace = smoke.copy(tmp_path / "checkout")
+    data = (workspace.path / file).read_bytes()[:-9]
+    (workspace.path / file).unlink()  # it may be linked to the cache
+    (workspace.path / file).write_bytes(data)
+    assert message.format(len(data)) in _training_fails(workspace)
+
+
+def test_changed_tokens_and_plan_are_named(smoke: Workspace, tmp_path: Path) -> None:
+    for file, message in (
+        ("data/tokens/train/fi/tokens.bin", "holds other tokens than those that data/plan was"),
+        ("data/plan/train/conversations.bin", "conversations.bin has changed since it was written"),
+    ):
+        workspace = smoke.copy(tmp_path / Path(file).parts[1])
+        data = bytearray((workspace.path / file).read_bytes())
+        data[-8] ^= 1
+        (workspace.path / file).unlink()
+        (workspace.path / file).write_bytes(data)
+        assert message in _training_fails(workspace)
+
+
+def _training_fails(workspace: Workspace) -> str:
+    """Trains; returns the one line of the worker that says why it cannot."""
+    result = workspace.run("minilingua", "train", check=False)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if "error" in line]
+    assert line.startswith("train: error: ")
+    return line

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 _BIN = Path(sys.executable).parent
@@ -49,6 +52,11 @@ class Workspace:
         return [
             line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")
         ]
+
+    def outputs(self, stage: str) -> dict[str, str]:
+        """Returns the hash of each output of a stage, as dvc.lock has it."""
+        lock: Any = YAML(typ="safe").load((self.path / "dvc.lock").read_text())
+        return {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
 
     def copy(self, path: Path) -> "Workspace":
         """Returns an independent copy, DVC cache and run directories included."""

@@ -23,7 +23,7 @@ from minilingua.core.plan import PackPlan, SplitPlan, pack_ref, write_plan
 from minilingua.core.records import Split
 from minilingua.core.seeding import content_id
 from minilingua.core.tokens import TokenizedConversation, token_file_digest, write_token_file
-from minilingua.megatron_model.weight_map import hugging_face_shapes
+from minilingua.llama_shapes import tensor_shapes
 from minilingua.params import ModelParams, Params
 from minilingua.params_file import load_params
 
@@ -177,7 +177,7 @@ def write_base(path: Path, model: ModelParams, vocabulary: int, seed: int = 0) -
             if len(shape) == 1
             else generator.normal(0, 0.05, shape).astype(np.float32)
         )
-        for name, shape in hugging_face_shapes(model, vocabulary).items()
+        for name, shape in tensor_shapes(model, vocabulary).items()
     }
     path.mkdir(parents=True)
     save_file(tensors, path / "model.safetensors")

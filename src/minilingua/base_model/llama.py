@@ -1,4 +1,4 @@
-"""The Llama architecture as Hugging Face names it: configuration keys and tensor shapes.
+"""The Llama architecture as Hugging Face names it: configuration keys.
 
 Source: ``LlamaConfig`` and ``LlamaForCausalLM`` of transformers.
 """
@@ -9,7 +9,6 @@ from typing import Any
 from minilingua.params import ModelParams
 
 ARCHITECTURE = "LlamaForCausalLM"
-EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,27 +70,3 @@ def generation_config(vocabulary: Vocabulary) -> dict[str, Any]:
         "eos_token_id": vocabulary.eos_token_id,
         "pad_token_id": vocabulary.pad_token_id,
     }
-
-
-def tensor_shapes(model: ModelParams, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Returns name ─► shape of every tensor, in the order of the model."""
-    hidden, ffn = model.hidden_size, model.ffn_hidden_size
-    key_value = hidden // model.attention_heads * model.kv_groups
-    shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (vocab_size, hidden)}
-    for layer in range(model.layers):
-        prefix = f"model.layers.{layer}."
-        shapes |= {
-            prefix + "input_layernorm.weight": (hidden,),
-            prefix + "self_attn.q_proj.weight": (hidden, hidden),
-            prefix + "self_attn.k_proj.weight": (key_value, hidden),
-            prefix + "self_attn.v_proj.weight": (key_value, hidden),
-            prefix + "self_attn.o_proj.weight": (hidden, hidden),
-            prefix + "post_attention_layernorm.weight": (hidden,),
-            prefix + "mlp.gate_proj.weight": (ffn, hidden),
-            prefix + "mlp.up_proj.weight": (ffn, hidden),
-            prefix + "mlp.down_proj.weight": (hidden, ffn),
-        }
-    shapes["model.norm.weight"] = (hidden,)
-    if not model.tied_embeddings:
-        shapes[OUTPUT] = (vocab_size, hidden)
-    return shapes

@@ -8,14 +8,13 @@ from typing import Any
 
 from minilingua.base_model.llama import (
     ARCHITECTURE,
-    OUTPUT,
     Vocabulary,
     generation_config,
     shape_keys,
-    tensor_shapes,
 )
 from minilingua.core.errors import CheckpointError
-from minilingua.core.files import require, write_json
+from minilingua.core.files import read_json, require, write_json
+from minilingua.llama_shapes import OUTPUT, tensor_shapes
 from minilingua.params import ModelParams
 
 WEIGHTS = "model.safetensors"
@@ -43,7 +42,7 @@ def copy_local(source: Path, destination: Path, model: ModelParams, vocabulary: 
             tokenizer; one line for each difference.
     """
     config_file = require(source / "config.json", "save_pretrained")
-    config = _read_json(config_file)
+    config = read_json(config_file)
     problems = _config_problems(config, model, vocabulary)
     files = _weight_files(source)
     if not problems:  # with another shape every tensor would differ
@@ -131,7 +130,7 @@ def _weight_files(source: Path) -> list[str]:
     if (source / WEIGHTS).exists() or not (source / INDEX).exists():
         require(source / WEIGHTS, "save_pretrained with safetensors")
         return [WEIGHTS]
-    index = _read_json(source / INDEX).get("weight_map")
+    index = read_json(source / INDEX).get("weight_map")
     if not isinstance(index, dict) or any("/" in str(name) for name in index.values()):
         raise CheckpointError(f"{source / INDEX}: no weight_map of file names")
     names = sorted(set(index.values()))
@@ -157,13 +156,3 @@ def _tensor_problems(files: list[Path], expected: dict[str, tuple[int, ...]]) ->
         if entry["dtype"] not in _DTYPES:
             problems.append(f"tensor {name} is {entry['dtype']}, not one of {sorted(_DTYPES)}")
     return problems
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{file}: not a JSON object")
-    return value

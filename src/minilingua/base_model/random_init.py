@@ -10,8 +10,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from minilingua.base_model.llama import tensor_shapes
 from minilingua.core.seeding import generator
+from minilingua.llama_shapes import tensor_shapes
 from minilingua.params import ModelParams
 
 _RESIDUAL = ("self_attn.o_proj.weight", "mlp.down_proj.weight")

@@ -1,8 +1,6 @@
 """Stage ``base``: the model that fine-tuning starts from, in ``models/base``."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
@@ -11,7 +9,8 @@ from minilingua.base_model.llama import Vocabulary, config, generation_config
 from minilingua.base_model.local import WEIGHTS, copy_local
 from minilingua.base_model.random_init import random_tensors
 from minilingua.core.errors import DataError, MissingInputError
-from minilingua.core.files import require, staged_directory, write_json
+from minilingua.core.files import read_json, require, staged_directory, write_json
+from minilingua.core.weights_file import save_weights
 from minilingua.params import Params
 
 TOKENIZER = Path("models/tokenizer")
@@ -32,9 +31,7 @@ def run(params: Params) -> None:
             tensors = random_tensors(
                 params.model, vocabulary.size, std=params.base.init_std, seed=params.seed
             )
-            # With a second metadata key the order of keys in the file would be random.
-            save_file(tensors, aside / WEIGHTS, metadata={"format": "pt"})
-            (aside / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner only
+            save_weights(aside / WEIGHTS, tensors, save_file)
             write_json(
                 aside / "config.json", config(params.model, vocabulary, params.base.init_std)
             )
@@ -61,8 +58,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
         DataError: there is no eos token.
     """
     tokenizer = Tokenizer.from_file(str(require(path / "tokenizer.json", "minilingua tokenizer")))
-    file = require(path / "tokenizer_config.json", "minilingua tokenizer")
-    names: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    file = path / "tokenizer_config.json"
+    names = read_json(file, "minilingua tokenizer")
 
     def token_id(name: str) -> int | None:
         token = names.get(name)

@@ -8,7 +8,6 @@
 They are plain JSON, written here directly: importing transformers takes seconds.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tokenizers import Tokenizer
 
 from minilingua.chat.sentencepiece_bpe import BEGIN, END, PAD, ROLE_MARKERS, UNKNOWN
 from minilingua.core.errors import DataError
-from minilingua.core.files import require, write_json, write_text
+from minilingua.core.files import read_json, require, write_json, write_text
 
 TEMPLATE_FILE = "chat_template.jinja"
 TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -80,17 +79,14 @@ def read_tokenizer_files(path: Path, made_by: str = "minilingua tokenizer") -> T
         DataError: one of them is damaged, or there is no chat template.
     """
     file = require(path / "tokenizer.json", made_by)
-    config_file = require(path / "tokenizer_config.json", made_by)
+    config_file = path / "tokenizer_config.json"
+    config = read_json(config_file, made_by)
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # all that the Rust side raises is Exception itself
         raise DataError(f"{file}: not a tokenizer: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{config_file}: not JSON: {error}") from error
     named = {name: _text(config[name]) for name in TOKEN_NAMES if config.get(name)}
     for name, token in named.items():
         if tokenizer.token_to_id(token) is None:

@@ -8,7 +8,6 @@ The stop token is the tokenizer's ``eos_token``; the tokenizer stage refuses a t
 an assistant's turn with any other token.
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 
 from minilingua.core.errors import CheckpointError, DataError
-from minilingua.core.files import require, tree_files, write_json
+from minilingua.core.files import read_json, require, tree_files, write_json
 from minilingua.params import ModelParams
 
 TEMPLATE = "chat_template.jinja"
@@ -49,7 +48,7 @@ def read_token_ids(path: Path) -> TokenIds:
     """
     made_by = "minilingua tokenizer"
     tokenizer = Tokenizer.from_file(str(require(path / "tokenizer.json", made_by)))
-    config = read_json(require(path / "tokenizer_config.json", made_by))
+    config = read_json(path / "tokenizer_config.json", made_by)
     if not (path / TEMPLATE).exists() and "chat_template" not in config:
         raise DataError(f"{path} has no chat template ({TEMPLATE})")
     ids: dict[str, int] = {}
@@ -70,21 +69,6 @@ def read_token_ids(path: Path) -> TokenIds:
         )
     end = ids["eos_token"]
     return TokenIds(begin=ids.get("bos_token"), end_of_turn=end, pad=ids.get("pad_token", end))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns a JSON object.
-
-    Raises:
-        DataError: the file holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected an object")
-    return value
 
 
 def model_config(

@@ -16,7 +16,6 @@ from torch import Tensor
 from minilingua.conversion.export import (
     copy_tokenizer,
     model_config,
-    read_json,
     read_token_ids,
     write_configs,
 )
@@ -24,9 +23,11 @@ from minilingua.conversion.parity import check_finite, compare_logits, hugging_f
 from minilingua.conversion.probes import probe_sequences
 from minilingua.conversion.trained import TrainedModel, load_tensors, read_trained
 from minilingua.core.errors import CheckpointError
-from minilingua.core.files import require, staged_directory, tree_digest, write_json
+from minilingua.core.files import read_json, staged_directory, tree_digest, write_json
+from minilingua.core.weights_file import save_weights
+from minilingua.llama_shapes import tensor_shapes
 from minilingua.megatron_model.logits import compute_logits
-from minilingua.megatron_model.weight_map import check_shapes, hugging_face_shapes, megatron_to_hf
+from minilingua.megatron_model.weight_map import check_shapes, megatron_to_hf
 from minilingua.params import Params
 
 MEGATRON = Path("models/megatron")
@@ -45,7 +46,7 @@ def run(params: Params) -> None:
         ParityError: the export computes other logits than Megatron. Nothing is exported.
     """
     trained = read_trained(MEGATRON)
-    base_config = read_json(require(BASE / "config.json", "minilingua base"))
+    base_config = read_json(BASE / "config.json", "minilingua base")
     ids = read_token_ids(TOKENIZER)
     digests = {str(path): tree_digest(path) for path in (BASE, MEGATRON, TOKENIZER)}
     if digests[str(TOKENIZER)] != trained.tokenizer_digest:
@@ -58,13 +59,11 @@ def run(params: Params) -> None:
     stored = {name: tensor.to(dtype) for name, tensor in load_tensors(MEGATRON).items()}
     check_finite(stored, str(MEGATRON))
     exported = megatron_to_hf(stored, trained.model)
-    check_shapes(exported, hugging_face_shapes(trained.model, config["vocab_size"]), "export")
+    check_shapes(exported, tensor_shapes(trained.model, config["vocab_size"]), "export")
 
     generation = BASE / "generation_config.json"
     with staged_directory(OUTPUT) as aside:
-        weights = aside / "model.safetensors"
-        save_file(exported, weights, metadata={"format": "pt"})
-        weights.chmod(0o644)  # safetensors makes it readable by its owner only
+        save_weights(aside / "model.safetensors", exported, save_file)
         write_configs(aside, config, read_json(generation) if generation.exists() else {}, ids)
         copy_tokenizer(TOKENIZER, aside)
         write_json(aside / "minilingua.json", _provenance(trained, params, digests))

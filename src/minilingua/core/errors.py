@@ -4,6 +4,7 @@
      ├── ParamsError                params.yaml, conf/ or a command line
      ├── DataError                  a row, file or column of the data
      ├── MissingInputError          a file that an earlier stage or the user has to provide
+     ├── OutputError                a place where nothing can be written: full, read-only, denied
      ├── CheckpointError            weights or optimizer state that cannot be used
      ├── RunBusyError               another process holds the run directory
      ├── ParityError                converted weights do not compute what the original does
@@ -13,6 +14,7 @@ A defect of ours is never one of these: it keeps its traceback.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 EXIT_BAD_INPUT = 2
@@ -41,6 +43,10 @@ class MissingInputError(MiniLinguaError):
     """A file or directory that has to be there is not."""
 
 
+class OutputError(MiniLinguaError):
+    """An output cannot be written: the disk is full, read-only, or access is denied."""
+
+
 class CheckpointError(MiniLinguaError):
     """A checkpoint is incomplete, damaged or belongs to another run."""
 
@@ -61,3 +67,34 @@ def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     """Returns ``" (did you mean 'x'?)"`` for the nearest allowed name, or an empty string."""
     near = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+_ENVIRONMENT = frozenset(
+    {
+        errno.EACCES,
+        errno.EBUSY,
+        errno.EDQUOT,
+        errno.EEXIST,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EISDIR,
+        errno.ENOSPC,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ESTALE,
+    }
+)
+"""What the machine refuses. Any other ``OSError`` is a defect of ours and keeps its traceback."""
+
+
+def output_error(error: OSError, where: object = None) -> OutputError | None:
+    """Returns what to tell a user of a refusal by the machine, or None if ``error`` is a defect.
+
+    Args:
+        error: as caught.
+        where: the file or directory to name; by default the one that the error names.
+    """
+    if error.errno not in _ENVIRONMENT:
+        return None
+    return OutputError(f"{where or error.filename or 'output'}: cannot be used: {error.strerror}")

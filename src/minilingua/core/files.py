@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.errors import DataError, MissingInputError, output_error
 
 _CHUNK = 1 << 20
 
@@ -29,18 +29,42 @@ def canonical_json(value: Any) -> str:
     )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces ``path`` by ``data`` in one step, making its directory when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def _writing(path: Path, aside: Path) -> Iterator[None]:
+    """Tells of a full disk, a missing permission and the like in one line."""
     try:
-        with aside.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        named = str(error.filename or aside)
+        told = output_error(error, path if named.startswith(str(aside)) else named)
+        if told is None:
+            raise
+        raise told from error
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Yields a name beside ``path``; the file of that name replaces ``path`` if all goes well."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _writing(path, aside):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield aside
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces ``path`` by ``data`` in one step, making its directory when missing.
+
+    Raises:
+        OutputError: it cannot be written; what was there before still is.
+    """
+    with _aside(path) as aside, aside.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,20 +78,41 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
+def read_json(path: Path, made_by: str = "") -> dict[str, Any]:
+    """Returns the JSON object in a file.
+
+    Raises:
+        MissingInputError: there is no such file; the message says which command makes it.
+        DataError: it holds something else.
+    """
+    try:
+        value = json.loads(require(path, made_by).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object")
+    return value
+
+
 @contextmanager
 def staged_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty directory that replaces ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yields an empty directory that replaces ``path`` when the block ends without an error.
+
+    Raises:
+        OutputError: it cannot be written; what was there before still is.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    try:
-        yield aside
-        if path.exists():
-            shutil.rmtree(path)
-        aside.replace(path)
-    finally:
+    with _writing(path, aside):
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            yield aside
+            if path.exists():
+                shutil.rmtree(path)
+            aside.replace(path)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 _adapters: dict[type, TypeAdapter[Any]] = {}
@@ -85,18 +130,16 @@ def dump_record(record: Any) -> str:
 
 
 def write_jsonl(path: Path, records: Iterable[Any]) -> int:
-    """Writes dataclass records as canonical JSON lines in one step; returns how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Writes dataclass records as canonical JSON lines in one step; returns how many.
+
+    Raises:
+        OutputError: they cannot be written; what was there before still is.
+    """
     count = 0
-    try:
-        with aside.open("w", encoding="utf-8", newline="\n") as stream:
-            for record in records:
-                stream.write(dump_record(record) + "\n")
-                count += 1
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with _aside(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as stream:
+        for record in records:
+            stream.write(dump_record(record) + "\n")
+            count += 1
     return count
 
 

@@ -10,8 +10,6 @@ Masks say which *tokens* are targets. Nothing is shifted here; the training and 
 shift once, when they pair position i with token i + 1.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minilingua.core.errors import DataError
-from minilingua.core.files import require, sha256_file, staged_directory, write_json
+from minilingua.core.files import read_json, require, staged_directory, tree_digest, write_json
 
 FORMAT_VERSION = 1
 
@@ -123,8 +121,8 @@ def open_token_file(path: Path) -> TokenFile:
         MissingInputError: the directory or one of its files is missing.
         DataError: the sizes of its files contradict meta.json (truncated or mixed up).
     """
-    meta_path = require(path / "meta.json", made_by="minilingua tokenize")
-    meta = json.loads(meta_path.read_text(encoding="utf-8"))
+    meta_path = path / "meta.json"
+    meta = read_json(meta_path, made_by="minilingua tokenize")
     if meta.get("format_version") != FORMAT_VERSION:
         raise DataError(
             f"{meta_path}: format_version is {meta.get('format_version')!r}, "
@@ -158,15 +156,9 @@ def open_token_file(path: Path) -> TokenFile:
 
 
 def token_file_digest(path: Path) -> str:
-    """Returns a SHA-256 that names the conversations and tokenizer of a language's directory.
-
-    Cheap: it covers counts, tokenizer, conversation ids and lengths, which together determine
-    the tokens, and so leaves the large files unread.
+    """Returns a SHA-256 over all that a language's directory holds.
 
     Raises:
-        MissingInputError: the directory or one of these files is missing.
+        MissingInputError: the directory is missing.
     """
-    digest = hashlib.sha256()
-    for name in ("meta.json", "ids.bin", "offsets.bin"):
-        digest.update(sha256_file(require(path / name, "minilingua tokenize")).encode())
-    return digest.hexdigest()
+    return tree_digest(require(path, "minilingua tokenize"))

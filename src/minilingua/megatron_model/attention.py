@@ -17,6 +17,7 @@ Shape legend: t tokens, a query heads, g key-value heads (groups), d head size.
 
 import importlib.util
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
@@ -123,7 +124,7 @@ _to_slots: Callable[[Tensor, Tensor, Tensor], Tensor] = _ToSlots.apply
 _from_slots: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = _FromSlots.apply
 
 
-class _CoreAttention(MegatronModule):  # type: ignore[misc]  # Megatron is untyped
+class _CoreAttention(MegatronModule, ABC):  # type: ignore[misc]  # Megatron is untyped
     """What both of our backends share: Megatron's interface, and the rotation."""
 
     def __init__(
@@ -156,10 +157,11 @@ class _CoreAttention(MegatronModule):  # type: ignore[misc]  # Megatron is untyp
         query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
         return self.attend(query, key, value, packed_seq_params)
 
+    @abstractmethod
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, documents: PackedDocuments
     ) -> Tensor:
-        raise NotImplementedError
+        """Returns [t, a d] from rotated query [t, a, d] and key, and value [t, g, d]."""
 
 
 class SdpaAttention(_CoreAttention):

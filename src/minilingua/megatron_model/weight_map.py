@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from minilingua.core.errors import CheckpointError, did_you_mean
+from minilingua.llama_shapes import tensor_shapes
 from minilingua.params import ModelParams
 
 Join = Literal["copy", "groups", "stack"]
@@ -96,31 +97,9 @@ def map_rows(model: ModelParams) -> list[MapRow]:
     return rows
 
 
-def hugging_face_shapes(model: ModelParams, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Returns name and shape of every tensor of the Hugging Face model."""
-    hidden, ffn = model.hidden_size, model.ffn_hidden_size
-    key_value = hidden // model.attention_heads * model.kv_groups
-    by_suffix = {
-        "embed_tokens": (vocab_size, hidden),
-        "q_proj": (hidden, hidden),
-        "k_proj": (key_value, hidden),
-        "v_proj": (key_value, hidden),
-        "o_proj": (hidden, hidden),
-        "gate_proj": (ffn, hidden),
-        "up_proj": (ffn, hidden),
-        "down_proj": (hidden, ffn),
-        "input_layernorm": (hidden,),
-        "post_attention_layernorm": (hidden,),
-        "norm": (hidden,),
-        "lm_head": (vocab_size, hidden),
-    }
-    names = [name for row in map_rows(model) for name in row.hugging_face]
-    return {name: by_suffix[name.split(".")[-2]] for name in names}
-
-
 def megatron_shapes(model: ModelParams, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Returns name and shape of every Megatron tensor, in the order of the map."""
-    parts = hugging_face_shapes(model, vocab_size)
+    parts = tensor_shapes(model, vocab_size)
     return {
         row.megatron: (
             sum(parts[name][0] for name in row.hugging_face),
@@ -128,11 +107,6 @@ def megatron_shapes(model: ModelParams, vocab_size: int) -> dict[str, tuple[int,
         )
         for row in map_rows(model)
     }
-
-
-def count_parameters(model: ModelParams, vocab_size: int) -> int:
-    """Returns the number of trained parameters; a tied output layer counts once."""
-    return sum(torch.Size(shape).numel() for shape in megatron_shapes(model, vocab_size).values())
 
 
 def hf_to_megatron(tensors: Mapping[str, Tensor], model: ModelParams) -> dict[str, Tensor]:
@@ -155,7 +129,7 @@ def hf_to_megatron(tensors: Mapping[str, Tensor], model: ModelParams) -> dict[st
                 "but model.tied_embeddings is true"
             )
     vocab_size = _vocab_size(given, "model.embed_tokens.weight")
-    check_shapes(given, hugging_face_shapes(model, vocab_size), "Hugging Face weights")
+    check_shapes(given, tensor_shapes(model, vocab_size), "Hugging Face weights")
     return {
         row.megatron: _JOIN[row.join]([given[name] for name in row.hugging_face], model)
         for row in map_rows(model)

@@ -7,14 +7,13 @@ A row that is of no use is dropped under a reason in the manifest, the first few
 explained in ``rejected_examples``; a file that is not what its spec says ends the stage.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from minilingua.core.errors import DataError, ParamsError
-from minilingua.core.files import require
+from minilingua.core.files import read_json, require
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import InstructionExample, Message, MultipleChoiceItem
 from minilingua.core.seeding import content_id
@@ -140,7 +139,7 @@ def _require_fetched_files(raw: Path, name: str) -> None:
     manifest = raw / "manifest.json"
     if not manifest.exists():
         return
-    sources = json.loads(manifest.read_text(encoding="utf-8"))["details"]["sources"]
+    sources = read_json(manifest)["details"]["sources"]
     for file in sources.get(name, {"files": {}})["files"]:
         require(raw / name / file, made_by="minilingua fetch")
 
@@ -161,5 +160,4 @@ def _facts(directory: Path) -> dict[str, str]:
     path = directory / FACTS_FILE
     if not path.exists():
         return {}
-    facts: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return facts
+    return read_json(path)

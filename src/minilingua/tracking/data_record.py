@@ -1,13 +1,12 @@
 """The raw data by source, with licence and digest, from ``data/raw/manifest.json``."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from minilingua.core.errors import DataError
-from minilingua.core.files import require
+from minilingua.core.files import read_json
 from minilingua.core.seeding import content_id
 from minilingua.sources.spec import SourceSpec, load_spec
 
@@ -36,10 +35,9 @@ def read_sources() -> list[SourceRecord]:
         MissingInputError: nothing was.
         DataError: the manifest is not what the stage ``fetch`` writes.
     """
-    text = require(MANIFEST, made_by="minilingua fetch").read_text(encoding="utf-8")
+    manifest = read_json(MANIFEST, made_by="minilingua fetch")
     records = []
     try:
-        manifest = json.loads(text)
         for name, found in sorted(manifest["details"]["sources"].items()):
             kept = manifest["kept"].get(name, {})
             files = sorted(f"{path}\x1f{about['sha256']}" for path, about in found["files"].items())

@@ -5,7 +5,6 @@ for what they are.
 """
 
 import csv
-import json
 import os
 import platform
 import re
@@ -14,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from minilingua.core.files import open_text, require, sha256_file, tree_files
+from minilingua.core.files import open_text, read_json, require, sha256_file, tree_files
 from minilingua.tracking.git_state import read_git_state
 from minilingua.tracking.lineage import DVC_LOCK, read_lineage
 from minilingua.tracking.training_record import REPORTS, Training
@@ -43,8 +42,8 @@ def collect_passport(training: Training) -> dict[str, Any]:
         "environment": _environment(),
         "attempts": _attempts(training),
         "token_ledger": read_ledger(),
-        "early_stopping": _json(EARLY_STOPPING, made_by="minilingua train"),
-        "evaluation": _json(SUMMARY, made_by="minilingua evaluate"),
+        "early_stopping": read_json(EARLY_STOPPING, made_by="minilingua train"),
+        "evaluation": read_json(SUMMARY, made_by="minilingua evaluate"),
         "model": {
             file.relative_to(MODEL).as_posix(): sha256_file(file)
             for file in tree_files(require(MODEL, made_by="minilingua convert"))
@@ -119,7 +118,3 @@ def _cpu_name() -> str:
 
 def _digest_if_there(path: Path) -> str | None:
     return sha256_file(path) if path.exists() else None
-
-
-def _json(path: Path, made_by: str) -> Any:
-    return json.loads(require(path, made_by=made_by).read_text(encoding="utf-8"))

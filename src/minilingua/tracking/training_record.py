@@ -5,7 +5,6 @@ runs/<run key>/         run.json, events.jsonl, telemetry.jsonl
 reports/train/          events.jsonl and plots of the published training (a DVC output)
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from minilingua.core.events import (
     read_events,
     read_telemetry,
 )
-from minilingua.core.files import dump_record, require, sha256_file
+from minilingua.core.files import dump_record, read_json, require, sha256_file
 from minilingua.core.seeding import content_id
 from minilingua.params_file import load_params
 
@@ -106,11 +105,11 @@ def read_run(directory: Path) -> Training:
         MissingInputError: it holds no run.json.
         DataError: run.json or an event cannot be read.
     """
-    about_path = require(directory / "run.json", made_by="minilingua train")
+    about_path = directory / "run.json"
+    about = read_json(about_path, made_by="minilingua train")
     try:
-        about = json.loads(about_path.read_text(encoding="utf-8"))
         run_key, params = str(about["run_key"]), dict(about["params"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{about_path}: expected run_key and params: {error!r}") from error
     telemetry = tuple(read_telemetry(directory / "telemetry.jsonl"))
     events_path = directory / "events.jsonl"

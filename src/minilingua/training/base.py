@@ -1,6 +1,5 @@
 """Reads ``models/base``: the Hugging Face model that training starts from, as Megatron tensors."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from minilingua.core.errors import CheckpointError
-from minilingua.core.files import require
+from minilingua.core.files import read_json, require
 from minilingua.megatron_model.weight_map import hf_to_megatron
 from minilingua.params import ModelParams
 from minilingua.training.inputs import BASE, BASE_MADE_BY, read_vocab_size
@@ -56,7 +55,7 @@ def _weight_files(path: Path) -> list[Path]:
     if not (path / _INDEX).exists():
         return [require(path / "model.safetensors", made_by=BASE_MADE_BY)]
     try:
-        shards = set(json.loads((path / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
+        shards = set(read_json(path / _INDEX)["weight_map"].values())
+    except (KeyError, AttributeError) as error:
         raise CheckpointError(f"{path / _INDEX}: names no weight files") from error
     return [require(path / name, made_by=BASE_MADE_BY) for name in sorted(shards)]

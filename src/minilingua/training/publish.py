@@ -7,7 +7,6 @@ events.jsonl ────────────► reports/train/      events.
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from minilingua.core.events import (
     StepEvent,
     compact,
 )
-from minilingua.core.files import staged_directory, write_json, write_jsonl, write_text
+from minilingua.core.files import read_json, staged_directory, write_json, write_jsonl, write_text
 from minilingua.training.plot import write_loss_plot
 from minilingua.training.run_directory import RunDirectory
 
@@ -54,7 +53,7 @@ def publish(run: RunDirectory, model: Path = MODEL, report: Path = REPORT) -> No
 
 
 def _about_model(run: RunDirectory, end: EndEvent) -> dict[str, Any]:
-    about = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    about = read_json(run.path / "run.json")
     return {
         "model": about["params"]["model"],
         "vocab_size": about["vocab_size"],

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from minilingua.core.errors import CheckpointError, RunBusyError
+from minilingua.core.errors import RunBusyError, output_error
 from minilingua.core.events import (
     EndEvent,
     Event,
@@ -103,15 +103,11 @@ class RunDirectory:
         """Keeps the weights of a step, in one piece or not at all.
 
         Raises:
-            CheckpointError: they cannot be written.
+            OutputError: they cannot be written.
         """
         from safetensors.torch import save
 
-        path = self.best_path(step)
-        try:
-            write_bytes(path, save(dict(sorted(tensors.items()))))
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
+        write_bytes(self.best_path(step), save(dict(sorted(tensors.items()))))
 
     def prune_best(self, keep: Iterable[int]) -> None:
         """Deletes the kept weights of all other steps."""
@@ -138,7 +134,7 @@ class RunDirectory:
 
         Raises:
             RunBusyError: another process still holds it after ``wait_s`` seconds.
-            CheckpointError: the directory cannot be written.
+            OutputError: the directory cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -151,7 +147,7 @@ class RunDirectory:
                 f"{self.path} is held by {self._holder()}; wait for it or end it"
             ) from error
         except OSError as error:
-            raise CheckpointError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise output_error(error, self.path) or error from error
         try:
             yield
         finally:

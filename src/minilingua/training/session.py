@@ -11,10 +11,10 @@ import torch
 from torch import distributed
 
 from minilingua.core.events import EndEvent
+from minilingua.llama_shapes import count_parameters
 from minilingua.megatron_model.attention import choose_backend
 from minilingua.megatron_model.megatron import quiet
 from minilingua.megatron_model.parallel import initialise, local_device, shut_down
-from minilingua.megatron_model.weight_map import count_parameters
 from minilingua.params import Params, TrainParams
 from minilingua.training.base import read_base
 from minilingua.training.console import say

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from minilingua.core.errors import EXIT_PREEMPTED, MiniLinguaError
+from minilingua.core.errors import EXIT_PREEMPTED, MiniLinguaError, output_error
 from minilingua.core.events import EndEvent
 from minilingua.params import Params
 from minilingua.params_file import load_params
@@ -39,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return _run(load_params(), fresh=arguments.fresh)
-    except MiniLinguaError as error:
-        print(f"train: error: {error}", file=sys.stderr)  # noqa: T201 - the terminal's line
-        return error.exit_code
+    except (MiniLinguaError, OSError) as error:
+        told = output_error(error) if isinstance(error, OSError) else error
+        if told is None:
+            raise
+        print(f"train: error: {told}", file=sys.stderr)  # noqa: T201 - the terminal's line
+        return told.exit_code
     except KeyboardInterrupt:
         print("train: interrupted", file=sys.stderr)  # noqa: T201 - as above
         return 130

@@ -1,0 +1,174 @@
+"""`dvc repro` after something was killed: the same model as if nothing had happened.
+
+Equal outputs of `train` mean equal weights and an equal `reports/train/events.jsonl`, which holds
+the losses and the digest of the sample ids of every step.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minilingua.core.errors import EXIT_PREEMPTED
+from tests.pipeline.workspace import Workspace
+
+pytestmark = pytest.mark.pipeline
+
+_TIME_OUT = 120
+
+
+class Training:
+    """A command that trains in a workspace, and the worker at its end."""
+
+    def __init__(self, workspace: Workspace, *command: str) -> None:
+        self._runs = workspace.path / "runs"
+        self._errors = workspace.path.with_name(f"errors-{time.monotonic_ns()}")
+        # A file: a pipe would be held open by a worker that outlives its command.
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                command,
+                cwd=workspace.path,
+                env=workspace.environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+
+    def errors(self) -> str:
+        """Returns what has been printed on standard error."""
+        return self._errors.read_text(encoding="utf-8")
+
+    def worker(self) -> int:
+        """Waits for the start of the training and returns the worker's process id."""
+        return int(self._wait_for("telemetry.jsonl", lambda records: _pid(records)))
+
+    def events(self) -> list[dict[str, object]]:
+        return _records(self._runs, "events.jsonl")
+
+    def freeze_when(self, moment: Callable[["Training"], bool]) -> int:
+        """Stops the worker's clock at a moment and returns its process id.
+
+        The moment is looked at again once the worker stands still: it cannot have passed.
+        """
+        pid = self.worker()
+        deadline = time.monotonic() + _TIME_OUT
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if moment(self):
+                os.kill(pid, signal.SIGSTOP)
+                if moment(self):
+                    return pid
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(0.0005)
+        raise AssertionError(f"it ended before its moment: {self.end()}")
+
+    def end(self) -> tuple[int, str]:
+        """Waits for the command's end; returns exit code and standard error."""
+        return self.process.wait(timeout=_TIME_OUT), self.errors()
+
+    def saves(self) -> dict[str, bool]:
+        """States for resuming ─► whether they are complete."""
+        return {
+            path.name: (path / "complete.json").exists()
+            for path in self._runs.glob("*/checkpoints/step_*")
+        }
+
+    def _wait_for(self, name: str, find: Callable[[list[dict[str, object]]], object]) -> str:
+        deadline = time.monotonic() + _TIME_OUT
+        while time.monotonic() < deadline:
+            found = find(_records(self._runs, name))
+            if found is not None:
+                return str(found)
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.005)
+        raise AssertionError(f"no worker was seen: {self.end()}")
+
+
+def _records(runs: Path, name: str) -> list[dict[str, object]]:
+    lines = [line for file in runs.glob(f"*/{name}") for line in file.read_text().splitlines(True)]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _pid(records: list[dict[str, object]]) -> object:
+    starts = [record["pid"] for record in records if record["kind"] == "start"]
+    return starts[-1] if starts else None
+
+
+def _last(training: Training, kind: str) -> int:
+    steps = [event["step"] for event in training.events() if event["kind"] == kind]
+    return int(str(steps[-1])) if steps else -1
+
+
+def _at_a_step(training: Training) -> bool:
+    return _last(training, "step") >= _AT
+
+
+_AT = random.SystemRandom().randint(1, 13)
+"""The training has 14 steps. Another one each time: every step has to be good for it."""
+
+
+def _in_a_save(training: Training) -> bool:
+    return False in training.saves().values()
+
+
+def _in_an_evaluation(training: Training) -> bool:
+    return _last(training, "step") == 10 and _last(training, "evaluation") == 5
+
+
+@pytest.mark.parametrize("moment", [_at_a_step, _in_a_save, _in_an_evaluation])
+def test_a_killed_training_is_taken_up_where_it_was(
+    prepared: Workspace, smoke: Workspace, tmp_path: Path, moment: Callable[[Training], bool]
+) -> None:
+    workspace = prepared.copy(tmp_path / "checkout")
+    training = Training(workspace, "dvc", "repro", "train")
+    os.kill(training.freeze_when(moment), signal.SIGKILL)
+    code, errors = training.end()
+    assert code != 0, errors
+    assert "failed to reproduce 'train'" in errors
+    assert not (workspace.path / "models/megatron").exists()
+    assert workspace.repro("train") == ["train"]
+    assert workspace.outputs("train") == smoke.outputs("train"), f"killed at step {_AT}"
+
+
+def test_a_killed_dvc_leaves_a_training_that_the_next_one_waits_for(
+    prepared: Workspace, smoke: Workspace, tmp_path: Path
+) -> None:
+    workspace = prepared.copy(tmp_path / "checkout")
+    training = Training(workspace, "dvc", "repro", "train")
+    worker = training.freeze_when(_at_a_step)
+    training.process.kill()
+    training.process.wait()
+    second = Training(workspace, "dvc", "repro", "convert")
+    while second.process.poll() is None and "is held by process" not in second.errors():
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGCONT)  # it finishes while the second one is there
+    code, errors = second.end()
+    assert code == 0, errors
+    for stage in ("train", "convert"):
+        assert workspace.outputs(stage) == smoke.outputs(stage)
+    steps = [event["step"] for event in training.events() if event["kind"] == "step"]
+    assert steps == list(range(1, 15))  # one process trained, each step once
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_stop_signal_saves_and_has_an_exit_code_of_its_own(
+    prepared: Workspace, smoke: Workspace, tmp_path: Path, number: signal.Signals
+) -> None:
+    workspace = prepared.copy(tmp_path / "checkout")
+    training = Training(workspace, "minilingua", "train")
+    worker = training.freeze_when(lambda training: _last(training, "step") >= 2)
+    training.process.send_signal(number)
+    os.kill(worker, signal.SIGCONT)
+    code, errors = training.end()
+    assert code == EXIT_PREEMPTED == 75, errors
+    assert "start again to go on" in errors
+    assert list(training.saves().values()) == [True]
+    assert workspace.repro("train") == ["train"]
+    assert workspace.outputs("train") == smoke.outputs("train")
+    steps = [event["step"] for event in training.events() if event["kind"] == "step"]
+    assert steps == list(range(1, 15))  # nothing was trained twice
