@@ -103,7 +103,7 @@ def save_checkpoint(engine: Engine, progress: Progress, directory: Path, run_key
             write_json(path / _MARKER, marker)
         distributed.barrier()
     except (OSError, CheckpointException) as error:
-        raise CheckpointError(f"{path}: cannot be written: {_reason(error)}") from error
+        raise CheckpointError(f"{path}: {_why_not_written(error, directory)}") from error
     return _bytes(path)
 
 
@@ -208,6 +208,15 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).splitlines()[0]
+
+
+def _why_not_written(error: OSError | CheckpointException, directory: Path) -> str:
+    """Returns one line; torch's archive writer hides what the system said of a full disk."""
+    reason = _reason(error)
+    if "inline_container" not in reason:
+        return f"cannot be written: {reason}"
+    free = shutil.disk_usage(directory).free
+    return f"cannot be written: the disk took only a part of it, {free:,} bytes are left"
 
 
 def _bytes(path: Path) -> int:
