@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from minilingua.tracking.store import TrackingError, locked_store, store_uri
+from minilingua.core.errors import TrackingError
+from minilingua.tracking.store import locked_store, store_uri
 from minilingua.tracking.track import main
 from tests.tracking.workspace import REPOSITORY, Workspace
 

@@ -8,7 +8,8 @@
      ├── CheckpointError            weights or optimizer state that cannot be used
      ├── RunBusyError               another process holds the run directory
      ├── ParityError                converted weights do not compute what the original does
-     └── LaunchError                the place where a stage should run is not usable
+     ├── LaunchError                the place where a stage should run is not usable
+     └── TrackingError              the MLflow store cannot be used
 
 A defect of ours is never one of these: it keeps its traceback.
 """
@@ -61,6 +62,10 @@ class ParityError(MiniLinguaError):
 
 class LaunchError(MiniLinguaError):
     """The launcher, image or cluster that was asked for cannot be used."""
+
+
+class TrackingError(MiniLinguaError):
+    """The MLflow store cannot be used."""
 
 
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no type information
 
-from minilingua.core.errors import DataError
+from minilingua.core.errors import DataError, TrackingError
 from minilingua.tracking.ingest import Ingester
-from minilingua.tracking.store import TrackingError, locked_store
+from minilingua.tracking.store import locked_store
 from minilingua.tracking.training_record import current_run, lock_is_held, read_run
 
 _PAUSE = 2.0

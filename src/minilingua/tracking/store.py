@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from minilingua.core.errors import MiniLinguaError
+from minilingua.core.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,10 +32,6 @@ EVENTS_TAG = "minilingua.events_sha256"
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _LOCK = DIRECTORY / "ingest.lock"
 _LOCK_SECONDS = 60
-
-
-class TrackingError(MiniLinguaError):
-    """The MLflow store cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
