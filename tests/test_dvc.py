@@ -37,7 +37,7 @@ def graph() -> grimp.ImportGraph:
 
 
 def test_parameters_hold_values_and_compute_nothing() -> None:
-    sections = [Params, *Section.__subclasses__()]
+    sections: list[type[Section]] = [Params, *Section.__subclasses__()]
     assert len(sections) > 10
     for section in sections:
         own = {name for name in vars(section) if not name.startswith(("_", "model_"))}
