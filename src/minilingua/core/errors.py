@@ -4,8 +4,9 @@
      ├── ParamsError                params.yaml, conf/ or a command line
      ├── DataError                  a row, file or column of the data
      ├── MissingInputError          a file that an earlier stage or the user has to provide
+     ├── DownloadError              the hub, the network or the disk did not let a file through
      ├── CheckpointError            weights or optimizer state that cannot be used
-     ├── RunBusyError               another process holds the run directory
+     ├── RunBusyError               another process holds the run directory or a mirror
      ├── ParityError                converted weights do not compute what the original does
      └── LaunchError                the place where a stage should run is not usable
 
@@ -41,12 +42,16 @@ class MissingInputError(MiniLinguaError):
     """A file or directory that has to be there is not."""
 
 
+class DownloadError(MiniLinguaError):
+    """A file cannot be had from the hub, or is not what its checksum says."""
+
+
 class CheckpointError(MiniLinguaError):
     """A checkpoint is incomplete, damaged or belongs to another run."""
 
 
 class RunBusyError(MiniLinguaError):
-    """Another live process writes the same run directory."""
+    """Another live process writes the same directory."""
 
 
 class ParityError(MiniLinguaError):
