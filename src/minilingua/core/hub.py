@@ -66,9 +66,9 @@ def list_repository(repository: HubRepository, ref: str) -> tuple[str, list[Remo
     api = HfApi(endpoint=endpoint(), library_name="minilingua")
 
     def ask() -> tuple[str, list[RemoteFile]]:
-        info = api.repo_info(
+        ask_of = api.dataset_info if repository.kind == "dataset" else api.model_info
+        info = ask_of(
             repository.id,
-            repo_type=repository.kind,
             revision=ref,
             timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
             files_metadata=True,
@@ -123,6 +123,18 @@ def is_complete(path: Path, file: RemoteFile) -> bool:
     )
 
 
+def check_path(path: str) -> str:
+    """Returns a name that comes from outside if it stays below the directory it is put into.
+
+    Raises:
+        ValueError: it is absolute, empty, or climbs.
+    """
+    parts = PurePosixPath(path).parts
+    if PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path or not parts:
+        raise ValueError(f"{path!r} is no path below a directory")
+    return path
+
+
 def digest_of(path: Path, *, like: str) -> str:
     """Returns the checksum of a file's bytes, of the same kind as another one."""
     kind = like.partition(":")[0]
@@ -169,11 +181,13 @@ def _download_one(
 ) -> None:
     from minilingua.core.hub_errors import patiently
 
-    part = path.with_name(f".{path.name}.{file.digest.partition(':')[2][:12]}.part")
+    part = _part(path, file)
     what = f"{repository.id}: {file.path}"
 
+    before = progress.n
+
     def transfer() -> None:
-        _transfer(repository, commit, file, part, progress)
+        _transfer(repository, commit, file, part, progress, before)
 
     for is_last in (False, True):
         patiently(transfer, repository, what, is_resuming=True)
@@ -183,7 +197,6 @@ def _download_one(
             return
         # Bytes of an earlier try may be to blame: once more from the start, then it is an error.
         part.unlink()
-        progress.update(-file.bytes)
         if is_last:
             raise DownloadError(
                 f"{what}: its checksum is {found} instead of {file.digest}; it was damaged on its "
@@ -191,10 +204,20 @@ def _download_one(
             )
 
 
+def _part(path: Path, file: RemoteFile) -> Path:
+    """Returns where a file grows; named by its checksum, so that no other version is continued."""
+    return path.with_name(f".{path.name}.{file.digest.partition(':')[2][:12]}.part")
+
+
 def _transfer(
-    repository: HubRepository, commit: str, file: RemoteFile, part: Path, progress: "tqdm[Any]"
+    repository: HubRepository,
+    commit: str,
+    file: RemoteFile,
+    part: Path,
+    progress: "tqdm[Any]",
+    before: int,
 ) -> None:
-    """Appends what is missing to a partial file."""
+    """Appends what is missing to a partial file; ``before`` is the progress without it."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -212,8 +235,7 @@ def _transfer(
     if have > file.bytes:
         part.unlink()
         have = 0
-    shown = progress.n
-    progress.update(have)
+    progress.update(before + have - progress.n)
     try:
         with part.open("ab") as stream:
             http_get(
@@ -225,9 +247,17 @@ def _transfer(
                 displayed_filename=file.path,
                 tqdm_class=_shared(progress),
             )
-    except BaseException:
-        progress.update(shown - progress.n)
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # http_get's check of the size
+            came = part.stat().st_size
+            part.unlink()
+            raise DownloadError(
+                f"{repository.id}: {file.path}: {came:,} bytes came instead of {file.bytes:,}"
+            ) from error
         raise
+    finally:
+        have = part.stat().st_size if part.exists() else 0
+        progress.update(before + have - progress.n)
 
 
 def _shared(progress: "tqdm[Any]") -> Any:
@@ -240,14 +270,16 @@ def _shared(progress: "tqdm[Any]") -> Any:
 
 
 def _check_space(files: Iterable[tuple[RemoteFile, Path]]) -> None:
-    """Checks before the first byte that all of it will fit; parts that are there count as room."""
+    """Checks before the first byte that all of it will fit."""
     needed: dict[int, int] = {}
     folders: dict[int, Path] = {}
     for file, path in files:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         device = folder.stat().st_dev
         folders.setdefault(device, folder)
-        needed[device] = needed.get(device, 0) + file.bytes
+        part = _part(path, file)
+        have = part.stat().st_size if part.exists() else 0
+        needed[device] = needed.get(device, 0) + max(file.bytes - have, 0)
     for device, folder in folders.items():
         free = shutil.disk_usage(folder).free
         if free < needed[device]:
@@ -258,10 +290,7 @@ def _check_space(files: Iterable[tuple[RemoteFile, Path]]) -> None:
 
 
 def _remote_file(sibling: Any) -> RemoteFile:
-    path = str(sibling.rfilename)
-    parts = PurePosixPath(path).parts
-    if PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path or not parts:
-        raise DownloadError(f"the hub lists a file {path!r}, which is no path below a directory")
+    path = check_path(str(sibling.rfilename))
     if sibling.lfs is not None:
         digest = f"sha256:{sibling.lfs.sha256}"
         return RemoteFile(path=path, bytes=sibling.lfs.size, digest=digest)

@@ -150,10 +150,11 @@ class SourceSpec(_Strict):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "SourceSpec":
-        for part in (*self.repositories, *filter(None, [self.evaluation])):
-            for code in part.languages or ():
-                if code not in self.languages:
-                    raise ValueError(f"{code!r} is named in a part, but not in languages")
+        named = [code for each in self.repositories for code in each.languages or ()]
+        named += self.evaluation.languages if self.evaluation else ()
+        for code in named:
+            if code not in self.languages:
+                raise ValueError(f"{code!r} is named in a part, but not in languages")
         if (self.obtain is None) != bool(self.repositories):
             raise ValueError("obtain says how to get what has no repositories, and only that")
         return self
