@@ -8,6 +8,7 @@ and the same for models, without ``datasets/``. Faults are queued for a path and
 
 import hashlib
 import json
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -137,6 +138,11 @@ class _Request(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     hub: Hub
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing of a client that went away, as one does that has waited long enough."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _sibling(path: str, data: bytes) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def test_a_missing_key_and_a_missing_file_are_named(tmp_path: Path) -> None:
         ("train.learning=1", r"unknown key 'train.learning'"),
         ("equal", r"is not GROUP=OPTION or KEY=VALUE"),
         ("train.lr=[", r"configure: .*"),
+        ("sources.include=[aya,swefak]", r"unknown source 'swefak'; .* \(did you mean 'swefaq'"),
     ],
 )
 def test_bad_overrides_write_nothing(

@@ -44,7 +44,7 @@ def test_pinning_writes_the_lock_and_says_what_it_holds(
 ) -> None:
     assert main(["fetch", "--pin", "--source", "aya", "--source", "exams"]) == 0
     said = capsys.readouterr().out
-    assert f"fetch: aya: CohereLabs/aya_dataset at {COMMIT} (1 files, 0." in said
+    assert f"fetch: aya: CohereLabs/aya_dataset at {COMMIT} (files: 1, 0." in said
     assert said.endswith("fetch: 2 of 2 sources pinned in sources.lock\n")
     assert sorted(read_lock().sources) == ["aya", "exams"]
     before = Path("sources.lock").read_bytes()
@@ -53,7 +53,7 @@ def test_pinning_writes_the_lock_and_says_what_it_holds(
     assert Path("sources.lock").read_bytes() == before
     published.repositories["datasets/CohereLabs/aya_dataset"].commit = "f" * 40
     assert main(["fetch", "--pin", "--source", "aya"]) == 0
-    assert f"at {'f' * 40} (1 files, 0.0 MB), was {COMMIT}" in capsys.readouterr().out
+    assert f"at {'f' * 40} (files: 1, 0.0 MB), was {COMMIT}" in capsys.readouterr().out
     assert read_lock().sources["exams"][0].revision == COMMIT
 
 
@@ -116,6 +116,20 @@ def test_a_named_source_is_mirrored_whole_and_resumed(
     asked = Counter(published.paths("parquet"))
     assert [path.split("/")[-2] for path, times in asked.items() if times > 1] == ["French"]
     assert any("test" in path.name for path in Path("m/exams").rglob("*.parquet"))
+
+
+@pytest.mark.usefixtures("published")
+def test_files_of_an_earlier_version_are_no_part_of_a_mirror(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["fetch", "--pin", "--source", "include"])
+    Path("m/include/German").mkdir(parents=True)
+    Path("m/include/German/train-00000-of-00001.parquet").write_bytes(b"old")
+    assert main(["fetch", "--mirror", "m", "--source", "include"]) == 2
+    assert (
+        "m/include: German/train-00000-of-00001.parquet would be read too, and sources.lock does "
+        "not know them; they may be of an earlier version: remove them"
+    ) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

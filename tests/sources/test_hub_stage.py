@@ -72,6 +72,7 @@ def test_the_hub_gives_the_files_that_were_published(published: Hub, sample_raw:
     assert sources["aya"]["revisions"] == {"CohereLabs/aya_dataset": COMMIT}
     assert len(sources["alpaca"]["revisions"]) == 8
     assert sources["aya"]["licence"] == "Apache-2.0"
+    assert not any(source["unpinned_files"] for source in sources.values())
     assert manifest()["details"]["excluded"] == {}
 
 
@@ -194,10 +195,13 @@ def test_a_mirror_is_checked_against_the_lock(
     # Files that the lock does not know are a user's own choice, which is said.
     file.rename(file.with_name("mine.json"))
     run(params("alpaca", "include", origin="mirror", mirror="mirror"))
-    assert manifest()["details"]["sources"]["alpaca"]["revisions"] == {}
-    assert "alpaca: mirror/alpaca is taken as it is, sources.lock does not know it" in (
-        capsys.readouterr().out
-    )
+    described = manifest()["details"]["sources"]["alpaca"]
+    assert len(described["revisions"]) == 7
+    assert described["unpinned_files"] == ["cs/mine.json"]
+    assert (
+        "alpaca: what sources.lock does not know is taken as it is: cs/mine.json (1 in "
+        "mirror/alpaca)"
+    ) in capsys.readouterr().out
 
 
 def test_a_gated_source_says_what_to_do(

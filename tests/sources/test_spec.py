@@ -45,6 +45,19 @@ def test_the_specs_know_what_the_sample_has() -> None:
     assert {name for name, spec in load_specs().items() if spec.in_sample} == expected
 
 
+def test_the_documentation_lists_every_source_with_its_licence() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    specs = load_specs()
+    assert list(rows) == list(specs)
+    for name, spec in specs.items():
+        assert spec.licence in rows[name]
+        use = {True: "yes", False: "no", "unknown": "unknown"}[spec.commercial_use]
+        assert f"| {use} |" in rows[name]
+        for repository in spec.repositories:
+            assert repository.id.replace("{language}", "{..}") in rows[name]
+
+
 def test_each_language_of_a_source_on_the_hub_has_a_data_set() -> None:
     for name, spec in load_specs().items():
         for code in spec.languages:

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from minilingua.core.errors import EXIT_BAD_INPUT, MiniLinguaError
+from minilingua.core.errors import EXIT_BAD_INPUT, DataError, MiniLinguaError
 from minilingua.params_file import load_params
-from minilingua.sources.mirror import Part, fill
+from minilingua.sources.mirror import Part, check_pins, fill
 from minilingua.sources.pins import (
     LOCK,
     Lock,
@@ -81,7 +81,8 @@ def _pin(names: Sequence[str]) -> int:
 
 
 def _change(pinned: PinnedRepository, before: str | None) -> str:
-    files = f"{len(pinned.files)} files, {sum(file.bytes for file in pinned.files) / 1e6:,.1f} MB"
+    megabytes = sum(file.bytes for file in pinned.files) / 1e6
+    files = f"files: {len(pinned.files)}, {megabytes:,.1f} MB"
     if before == pinned.revision:
         return f"{pinned.id} stays at {pinned.revision} ({files})"
     was = f", was {before}" if before else ""
@@ -106,11 +107,16 @@ def _mirror(directory: Path, names: Sequence[str]) -> int:
         try:
             if part.spec.repositories:
                 fill({name: directory / name}, [part], lock)
-            files = part.files(directory / name)
+            found = check_pins(part, directory / name, lock)
+            if part.spec.repositories and found["unpinned_files"]:
+                raise DataError(
+                    f"{directory / name}: {', '.join(found['unpinned_files'])} would be read too, "
+                    f"and {LOCK} does not know them; they may be of an earlier version: remove them"
+                )
         except MiniLinguaError as error:
             failed += _fail(error, part.spec.obtain)
             continue
-        _say(f"{name}: {len(files)} files in {directory / name}")
+        _say(f"{name}: {len(part.files(directory / name))} files in {directory / name}")
     _say(f"{len(names) - failed} of {len(names)} sources in {directory}")
     return EXIT_BAD_INPUT if failed else 0
 

@@ -125,8 +125,8 @@ def check_pins(part: Part, directory: Path, lock: Lock) -> dict[str, Any]:
     """Compares the files of a source with what the lock says of them.
 
     Returns:
-        For the manifest: ``revisions`` (data set ─► commit) of the pinned data sets that all files
-        are from, empty where some are of no pinned one, as in a mirror made by hand.
+        For the manifest: ``revisions``, data set ─► commit that its files are from, and
+        ``unpinned_files``, those that the lock does not know, as in a mirror made by hand.
 
     Raises:
         DataError: a file has the name of a pinned one and another content.
@@ -137,11 +137,12 @@ def check_pins(part: Part, directory: Path, lock: Lock) -> dict[str, Any]:
     for file in files:
         if file.relative in known:
             _check_digest(part.name, file, known[file.relative], repositories)
-    all_pinned = bool(files) and all(file.relative in known for file in files)
+    there = {file.relative for file in files}
     return {
-        "revisions": {each.id: each.revision for each in repositories if _holds(each, files)}
-        if all_pinned
-        else {}
+        "revisions": {
+            each.id: each.revision for each in repositories if there & each.local_files().keys()
+        },
+        "unpinned_files": sorted(there - known.keys()),
     }
 
 
@@ -162,7 +163,3 @@ def _wanted(part: Part, pinned: PinnedRepository) -> dict[str, PinnedFile]:
     local = pinned.local_files()
     chosen = wanted_files(part.spec, part.languages, local, evaluation=part.evaluation)
     return {path: local[path] for path in chosen}
-
-
-def _holds(pinned: PinnedRepository, files: Sequence[NativeFile]) -> bool:
-    return not pinned.local_files().keys().isdisjoint(file.relative for file in files)

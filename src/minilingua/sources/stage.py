@@ -23,6 +23,8 @@ from minilingua.sources.spec import load_spec
 
 RAW = Path("data/raw")
 
+_SHOWN_FILES = 3
+
 
 def run(params: Params) -> None:
     """Generates, copies or downloads the raw data and checks that it can be read.
@@ -91,8 +93,13 @@ def _origin(
         reason = f"{evaluation.reason}, and sources.evaluation_sets is 'exclude'"
         known["left_out"] = {"files": list(evaluation.files or ()), "reason": reason}
         _say(f"{part.name}: without {', '.join(evaluation.files or ())}: {reason}")
-    if part.spec.repositories and not known["revisions"]:
-        _say(f"{part.name}: {directories[part.name]} is taken as it is, {LOCK} does not know it")
+    unpinned = known["unpinned_files"]
+    if unpinned:
+        shown = ", ".join(unpinned[:_SHOWN_FILES]) + ", .." * (len(unpinned) > _SHOWN_FILES)
+        _say(
+            f"{part.name}: what {LOCK} does not know is taken as it is: {shown} "
+            f"({len(unpinned)} in {directories[part.name]})"
+        )
     return known
 
 
