@@ -60,7 +60,12 @@ def test_scientific_notation_as_dvc_writes_it_is_a_number(tmp_path: Path) -> Non
         ("lr: 0.002", "lr: .nan", r"train\.lr: .*finite"),
         ("warmup_steps: 20", "warmup_steps: 20.5", r"train\.warmup_steps: .*integer"),
         ("sequence_length: 1024", "sequence_length: 4096", r"exceeds model\.max_positions 1024"),
-        ("origin: sample", "origin: mirror", r"mirror names a directory exactly when"),
+        ("origin: sample", "origin: mirror", r"mirror has to name a directory when origin is"),
+        ("mirror: null", "mirror: somewhere", r"mirror is for the origins 'mirror' and 'hub'"),
+        ("include: [buffet,", "include: [aya, buffet,", r"sources: include names aya twice"),
+        ("licence: permissive", "licence: free", r"sources\.licence: .*'permissive' or 'any'"),
+        ("origin: random", "origin: hub", r"base: hub names a model exactly when origin is 'hub'"),
+        ("origin: train", "origin: local", r"tokenizer: path names a directory exactly when"),
         ("letter: 0.4", "letter: 0.5", r"answer_formats sum to 1\.1"),
         ("weights: null", "weights: {sw: 1.0}", r"mixture\.weights\.sw"),
         ("languages: [en, de,", "languages: [en, en,", r"each language once"),
@@ -90,6 +95,7 @@ def test_a_missing_key_and_a_missing_file_are_named(tmp_path: Path) -> None:
         ("train.learning=1", r"unknown key 'train.learning'"),
         ("equal", r"is not GROUP=OPTION or KEY=VALUE"),
         ("train.lr=[", r"configure: .*"),
+        ("sources.include=[aya,swefak]", r"unknown source 'swefak'; .* \(did you mean 'swefaq'"),
     ],
 )
 def test_bad_overrides_write_nothing(

@@ -1,12 +1,14 @@
 """The command line: a table of commands, each loaded only when it is called.
 
 `minilingua STAGE` is what dvc.yaml runs. Stages take no flags but --help: their parameters are
-params.yaml, so that what DVC records is all there is.
+params.yaml, so that what DVC records is all there is. `minilingua fetch` with a flag is not the
+stage, but what has to be done before it.
 """
 
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,10 +24,17 @@ class Command:
     """``module:function``; stages take ``Params``, the others the argument list."""
     summary: str
     is_stage: bool
+    with_flags: str | None = None
+    """``module:function`` of what a stage's command does when it is given flags instead."""
 
 
 STAGES: dict[str, Command] = {
-    name: Command(target=target, summary=summary, is_stage=True)
+    name: Command(
+        target=target,
+        summary=summary,
+        is_stage=True,
+        with_flags="minilingua.sources.commands:fetch" if name == "fetch" else None,
+    )
     for name, target, summary in (
         ("fetch", "minilingua.sources.stage:run", "raw data of every source"),
         ("mcqa", "minilingua.mcqa.stage:run", "multiple-choice items to instructions"),
@@ -47,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     **{
         name: Command(target=target, summary=summary, is_stage=False)
         for name, target, summary in (
+            ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
         )
@@ -61,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (MiniLinguaError, OSError) as error:
         told = output_error(error) if isinstance(error, OSError) else error
         if told is None:
@@ -89,6 +102,8 @@ def _dispatch(arguments: list[str]) -> int:
         )
     if not command.is_stage:
         return _load(command.target)(rest) or 0
+    if rest and command.with_flags is not None:
+        return _load(command.with_flags)(rest) or 0
     parser = argparse.ArgumentParser(
         prog=f"minilingua {name}",
         description=f"Stage {name}: {command.summary}. Its parameters are params.yaml; "

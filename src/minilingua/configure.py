@@ -24,6 +24,7 @@ from minilingua.core.files import write_text
 from minilingua.params import Params
 from minilingua.params_file import PARAMS_FILE, validate_params
 from minilingua.run_size import estimate_run
+from minilingua.sources.selection import select_sources
 
 CONF = Path("conf")
 _WIDTH = 100
@@ -81,7 +82,9 @@ def compose_params(overrides: Sequence[str], conf: Path = CONF) -> Params:
         raw: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ParamsError(f"configure: {' '.join(str(error).split())}") from error
-    return validate_params(raw, "configure")
+    params = validate_params(raw, "configure")
+    select_sources(params.sources)  # names in `include` are those of spec files
+    return params
 
 
 def _check_override(override: str, known: dict[str, list[str]]) -> None:

@@ -11,24 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from minilingua.core.records import AnswerFormat
 
-SourceName = Literal[
-    "buffet",
-    "polyglot_prompt",
-    "bactrian_x",
-    "aya",
-    "alpaca",
-    "arc_challenge",
-    "swefaq",
-    "truthfulqa_cs",
-    "include",
-    "exams",
-    "self_oss_instruct",
-]
 LanguageCode = Literal[
     "en", "de", "es", "fr", "it", "pt", "nl", "pl", "cs", "bg", "el", "fi", "sv", "code"
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Section(BaseModel):
@@ -59,19 +47,39 @@ class SampleParams(Section):
 class SourcesParams(Section):
     """Which raw data, and from where."""
 
-    origin: Literal["sample", "mirror"]
-    """sample: generated from CLDR facts; mirror: copied from a local directory."""
+    origin: Literal["sample", "mirror", "hub"]
+    """sample: generated from CLDR facts; mirror: copied from a local directory; hub: downloaded
+    from the Hugging Face hub at the revisions and checksums of sources.lock."""
     mirror: str | None
-    """Directory with one folder a source in its native layout; for origin mirror only."""
-    include: tuple[SourceName, ...]
-    """Sources to read."""
+    """Directory with one folder a source in its native layout (`minilingua fetch --mirror` fills
+    it): all sources for origin mirror, those that the hub does not have for origin hub."""
+    include: tuple[str, ...] = Field(min_length=1)
+    """Sources to read; `minilingua sources` lists all. licence and evaluation_sets may leave some
+    of them out."""
+    licence: Literal["permissive", "any"]
+    """permissive: without sources whose licence forbids commercial use or does not say, for a model
+    that is released; any: with them. The sample is generated, under one licence, and complete."""
+    evaluation_sets: Literal["exclude", "include"]
+    """exclude: without benchmarks and test splits, which should not be trained on; include: with
+    them, as the reference was trained. The sample is generated and complete."""
     sample: SampleParams
     """Size of the generated sample; for origin sample only."""
 
     @model_validator(mode="after")
     def _mirror_is_named(self) -> "SourcesParams":
-        if (self.origin == "mirror") != (self.mirror is not None):
-            raise ValueError("mirror names a directory exactly when origin is 'mirror'")
+        if self.origin == "mirror" and self.mirror is None:
+            raise ValueError("mirror has to name a directory when origin is 'mirror'")
+        if self.origin == "sample" and self.mirror is not None:
+            raise ValueError(
+                "mirror is for the origins 'mirror' and 'hub'; it is null for 'sample'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_source_once(self) -> "SourcesParams":
+        repeated = sorted({name for name in self.include if self.include.count(name) > 1})
+        if repeated:
+            raise ValueError(f"include names {', '.join(repeated)} twice")
         return self
 
 
@@ -115,20 +123,34 @@ class CurateParams(Section):
         return self
 
 
+def _check_origin(section: "TokenizerParams | BaseParams") -> None:
+    """Checks that just the keys of the origin are set."""
+    if (section.origin == "local") != (section.path is not None):
+        raise ValueError("path names a directory exactly when origin is 'local'")
+    if (section.origin == "hub") != (section.hub is not None):
+        raise ValueError("hub names a model exactly when origin is 'hub'")
+    if section.revision is not None and section.origin != "hub":
+        raise ValueError("revision is for origin 'hub' only")
+
+
 class TokenizerParams(Section):
     """The tokenizer."""
 
-    origin: Literal["train", "local"]
-    """train: SentencePiece BPE with byte fallback on the training split; local: from path."""
+    origin: Literal["train", "local", "hub"]
+    """train: SentencePiece BPE with byte fallback on the training split; local: from path; hub:
+    downloaded from the Hugging Face hub."""
     path: str | None
     """Directory of a Hugging Face tokenizer with a chat template; for origin local only."""
+    hub: str | None
+    """Id of a model on the Hugging Face hub whose tokenizer it is; for origin hub only."""
+    revision: Revision | None
+    """Commit of hub, 40 hexadecimal digits; the stage names the current one where it is null."""
     vocab_size: Annotated[int, Field(ge=320)]
     """Size of the vocabulary, special and byte tokens included."""
 
     @model_validator(mode="after")
-    def _path_is_named(self) -> "TokenizerParams":
-        if (self.origin == "local") != (self.path is not None):
-            raise ValueError("path names a directory exactly when origin is 'local'")
+    def _keys_of_the_origin(self) -> "TokenizerParams":
+        _check_origin(self)
         return self
 
 
@@ -169,17 +191,21 @@ class ModelParams(Section):
 class BaseParams(Section):
     """Weights that fine-tuning starts from."""
 
-    origin: Literal["random", "local"]
-    """random: seeded normal initialisation of model; local: a Hugging Face model from path."""
+    origin: Literal["random", "local", "hub"]
+    """random: seeded normal initialisation of model; local: a Hugging Face model from path; hub:
+    downloaded from the Hugging Face hub, safetensors only."""
     path: str | None
     """Directory of a Hugging Face Llama model; for origin local only."""
+    hub: str | None
+    """Id of a Llama model on the Hugging Face hub; for origin hub only."""
+    revision: Revision | None
+    """Commit of hub, 40 hexadecimal digits; the stage names the current one where it is null."""
     init_std: Annotated[float, Field(gt=0)]
     """Standard deviation of the random initialisation."""
 
     @model_validator(mode="after")
-    def _path_is_named(self) -> "BaseParams":
-        if (self.origin == "local") != (self.path is not None):
-            raise ValueError("path names a directory exactly when origin is 'local'")
+    def _keys_of_the_origin(self) -> "BaseParams":
+        _check_origin(self)
         return self
 
 

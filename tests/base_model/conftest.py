@@ -42,7 +42,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
         norm_epsilon=3e-5,
         max_positions=77,
     )
-    base = BaseParams(origin="random", path=None, init_std=0.05)
+    base = BaseParams(origin="random", path=None, hub=None, revision=None, init_std=0.05)
     return load_params(_REPOSITORY / "params.yaml").model_copy(
         update={"seed": 7, "model": model, "base": base}
     )
@@ -53,5 +53,5 @@ def with_model(params: Params, **changes: object) -> Params:
 
 
 def with_local(params: Params, path: Path) -> Params:
-    base = BaseParams(origin="local", path=str(path), init_std=0.02)
+    base = BaseParams(origin="local", path=str(path), hub=None, revision=None, init_std=0.02)
     return params.model_copy(update={"base": base})

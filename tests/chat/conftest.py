@@ -16,7 +16,9 @@ _REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def params() -> Params:
     """Parameters of which the sections of these stages do not depend on params.yaml."""
-    tokenizer = TokenizerParams(origin="train", path=None, vocab_size=VOCABULARY)
+    tokenizer = TokenizerParams(
+        origin="train", path=None, hub=None, revision=None, vocab_size=VOCABULARY
+    )
     return load_params(_REPOSITORY / "params.yaml").model_copy(
         update={"tokenizer": tokenizer, "languages": ("en", "de", "bg", "el", "fi", "code")}
     )

@@ -15,7 +15,9 @@ from tests.chat.corpus import write_corpus
 
 
 def local(params: Params, path: Path, vocab_size: int = 600) -> Params:
-    tokenizer = TokenizerParams(origin="local", path=str(path), vocab_size=vocab_size)
+    tokenizer = TokenizerParams(
+        origin="local", path=str(path), hub=None, revision=None, vocab_size=vocab_size
+    )
     return params.model_copy(update={"tokenizer": tokenizer})
 
 

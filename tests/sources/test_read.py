@@ -3,8 +3,12 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from minilingua.core.errors import DataError, MissingInputError, ParamsError
@@ -12,13 +16,9 @@ from minilingua.core.languages import LANGUAGES
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import InstructionExample, MultipleChoiceItem
 from minilingua.core.seeding import content_id
-from minilingua.sources.read import (
-    INSTRUCTION_SOURCES,
-    MCQA_SOURCES,
-    read_instructions,
-    read_multiple_choice,
-)
+from minilingua.sources.read import read_instructions, read_multiple_choice
 from minilingua.sources.spec import load_spec
+from tests.sources.conftest import in_sample
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 needs_real_rows = pytest.mark.skipif(
@@ -36,7 +36,7 @@ def exchanges(raw: Path, name: str, *languages: str) -> tuple[list[InstructionEx
     return list(read_instructions(raw, name, languages or list(LANGUAGES), manifest)), manifest
 
 
-@pytest.mark.parametrize("name", MCQA_SOURCES)
+@pytest.mark.parametrize("name", in_sample("multiple_choice"))
 def test_the_sample_has_questions_in_every_language_of_a_source(
     sample_raw: Path, name: str
 ) -> None:
@@ -47,7 +47,7 @@ def test_the_sample_has_questions_in_every_language_of_a_source(
     assert len({item.row for item in items}) == len(items)
 
 
-@pytest.mark.parametrize("name", INSTRUCTION_SOURCES)
+@pytest.mark.parametrize("name", in_sample("instruction", "code"))
 def test_the_sample_has_exchanges_in_every_language_of_a_source(
     sample_raw: Path, name: str
 ) -> None:
@@ -60,7 +60,7 @@ def test_the_sample_has_exchanges_in_every_language_of_a_source(
 
 
 def test_reading_twice_gives_the_same_records_in_the_same_order(sample_raw: Path) -> None:
-    for name in MCQA_SOURCES:
+    for name in in_sample("multiple_choice"):
         assert questions(sample_raw, name)[0] == questions(sample_raw, name)[0]
 
 
@@ -118,6 +118,72 @@ def test_a_row_of_another_shape_names_file_row_and_key(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         questions(tmp_path, "swefaq")
     assert str(caught.value) == f"{path}:2: label: expected a whole number, found 'b'"
+
+
+def test_a_conversation_of_several_turns_keeps_them_all(tmp_path: Path) -> None:
+    rows = [
+        {"conversations": ["Hi.", "Hello.", "More?", "No."], "source": "multi_turn"},
+        {"conversations": ["Hi."], "source": "a prompt of the test split"},
+        {"conversations": ["Why\ud800?", "So."], "source": "half a character"},
+        {"conversations": ["Why?", "So."], "source": "one turn each"},
+    ]
+    (tmp_path / "lima").mkdir()
+    (tmp_path / "lima" / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    examples, manifest = exchanges(tmp_path, "lima")
+    assert [(turn.role, turn.content) for turn in examples[0].messages] == [
+        ("user", "Hi."), ("assistant", "Hello."), ("user", "More?"), ("assistant", "No."),
+    ]  # fmt: skip
+    assert examples[0].key == content_id("enHi.")
+    assert [example.row for example in examples] == [
+        "lima/train.jsonl:1", "lima/train.jsonl:4",
+    ]  # fmt: skip
+    assert manifest.reasons() == {"invalid_text": 1, "unanswered_prompt": 1}
+
+
+@pytest.mark.parametrize("name", ["lima", "mcqa_minilingua", "aya_collection"])
+def test_unverified_columns_fail_with_those_that_are_there(tmp_path: Path, name: str) -> None:
+    spec = load_spec(name)
+    pattern = spec.layouts[0].files[0].format(language=spec.languages["en"]).replace("*", "0")
+    path = tmp_path / name / pattern
+    path.parent.mkdir(parents=True)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"question": ["q"], "gold": [1]}), path)
+    else:
+        path.write_text('{"question": "q", "gold": 1}')
+    with pytest.raises(DataError, match="found columns gold, question; expected"):
+        exchanges(tmp_path, name, "en")
+
+
+@needs_real_rows
+@pytest.mark.parametrize(
+    ("line", "change", "outcome"),
+    [
+        (7, lambda row: row | {"answerKey": "@"}, {"key_outside_options": 1}),
+        (7, lambda row: row | {"id": "the same"}, {}),
+        (3, lambda row: row | {"question": row["question"] | {"stem": "x" * (50 << 20)}}, {}),
+        (9, lambda row: {"answer": row.pop("answerKey"), **row}, "9: found columns answer, id,"),
+        (9, lambda row: row | {"question": "no object"}, "9: choices is missing"),
+        (5, lambda row: b"\xff" + json.dumps(row).encode(), "5: not UTF-8: .* at byte 0 of the"),
+        (5, lambda row: json.dumps(row).encode()[:-9], "5: not JSON"),
+    ],
+)
+def test_of_real_rows_with_bad_ones_among_them_no_good_one_is_lost(
+    tmp_path: Path, line: int, change: Callable[[Any], Any], outcome: dict[str, int] | str
+) -> None:
+    lines = (REAL / "exams/pt/train.jsonl").read_bytes().splitlines()
+    for number in (line, line + 100):
+        changed = change(json.loads(lines[number - 1]))
+        encoded = changed if isinstance(changed, bytes) else json.dumps(changed).encode()
+        lines[number - 1] = encoded
+    (tmp_path / "exams" / "pt").mkdir(parents=True)
+    (tmp_path / "exams" / "pt" / "train.jsonl").write_bytes(b"\n".join(lines))
+    if isinstance(outcome, str):
+        with pytest.raises(DataError, match=rf"pt/train\.jsonl:{outcome}"):
+            questions(tmp_path, "exams", "pt")
+        return
+    items, manifest = questions(tmp_path, "exams", "pt")
+    assert manifest.reasons() == {reason: 2 * count for reason, count in outcome.items()}
+    assert len(items) == len(lines) - manifest.dropped.total()
 
 
 @needs_real_rows

@@ -148,3 +148,42 @@ def test_an_empty_side_is_rejected(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(RejectedRowError) as caught:
         instructions.inputs_targets(values)
     assert caught.value.reason == reason
+
+
+def test_turns_alternate_between_user_and_assistant() -> None:
+    found = instructions.alternating_turns({"conversations": ["a", " b\n", "c", "d"], "source": ""})
+    assert found.turns == ("a", "b", "c", "d")
+    assert instructions.alternating_turns({"conversations": ["a", "b"]}).later == ()
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason", "explanation"),
+    [
+        ([], "empty_prompt", "conversations is empty"),
+        (["a"], "unanswered_prompt", "conversations has 1 turns, the last is the user's"),
+        (["a", "b", "c"], "unanswered_prompt", "conversations has 3 turns, the last is the user's"),
+        (["a", "b", " ", "d"], "empty_prompt", "turn 3 is empty"),
+        (["a", None], "empty_answer", "turn 2 is empty"),
+    ],
+)
+def test_a_conversation_without_an_answer_is_rejected(
+    turns: list[str | None], reason: str, explanation: str
+) -> None:
+    with pytest.raises(RejectedRowError) as caught:
+        instructions.alternating_turns({"conversations": turns})
+    assert (caught.value.reason, str(caught.value)) == (reason, explanation)
+
+
+def test_conversations_of_another_shape_are_no_bad_row() -> None:
+    with pytest.raises(UnexpectedShapeError, match="conversations: expected a list of texts, fou"):
+        instructions.alternating_turns({"conversations": [{"from": "human", "value": "a"}]})
+
+
+def test_half_a_surrogate_pair_rejects_its_row_only() -> None:
+    values = {"inputs": "a", "targets": "b\ud83d"}
+    with pytest.raises(RejectedRowError, match="targets holds half a surrogate pair at char") as e:
+        instructions.inputs_targets(values)
+    assert e.value.reason == "invalid_text"
+    question = {"question": "q", "choices": ["a", "\udc00"], "answer": 0}
+    with pytest.raises(RejectedRowError, match="choices holds half a surrogate pair"):
+        multiple_choice.lettered_columns(question)

@@ -1,19 +1,24 @@
-"""Specs are complete, agree with what the readers export, and refuse what they do not know."""
+"""Specs are complete, agree with readers and sample, and refuse what they do not know."""
+
+from pathlib import Path
 
 import pytest
 
 from minilingua.core.errors import DataError, ParamsError
-from minilingua.core.languages import CODE, NATURAL_LANGUAGES
-from minilingua.sources.read import INSTRUCTION_SOURCES, MCQA_SOURCES
-from minilingua.sources.spec import SOURCE_NAMES, load_spec, load_specs, parse_spec
+from minilingua.core.languages import CODE, LANGUAGES, NATURAL_LANGUAGES
+from minilingua.sources.read import _reader
+from minilingua.sources.sample.instruction_layouts import INSTRUCTION_LAYOUTS
+from minilingua.sources.sample.multiple_choice_layouts import MULTIPLE_CHOICE_LAYOUTS
+from minilingua.sources.spec import load_spec, load_specs, matches, parse_spec, source_names
 
 VALID = """
 title: T
-hub: null
 origin: https://example.org
+repositories: [{id: "o/n-{language}", into: "{language}"}]
 licence: MIT
 commercial_use: unknown
 citation: C
+rows: null
 kind: instruction
 reader: minilingua.sources.readers.instructions:input_output
 languages: {de: German}
@@ -24,17 +29,73 @@ layouts: [{files: ["{language}/*.tsv"], columns: [input, output]}]
 
 def test_every_source_has_a_spec_and_every_language_a_source_of_each_kind() -> None:
     specs = load_specs()
-    assert tuple(specs) == SOURCE_NAMES
+    assert tuple(specs) == source_names()
     for kind in ("instruction", "multiple_choice"):
         covered = {code for spec in specs.values() if spec.kind == kind for code in spec.languages}
         assert covered == set(NATURAL_LANGUAGES)
     assert [name for name, spec in specs.items() if CODE in spec.languages] == ["self_oss_instruct"]
 
 
-def test_exported_names_are_those_of_the_specs_kinds() -> None:
-    kinds = {name: spec.kind for name, spec in load_specs().items()}
-    assert set(MCQA_SOURCES) == {name for name, kind in kinds.items() if kind == "multiple_choice"}
-    assert set(INSTRUCTION_SOURCES) == set(kinds) - set(MCQA_SOURCES)
+def test_every_reader_is_there() -> None:
+    assert all(callable(_reader(name, spec)) for name, spec in load_specs().items())
+
+
+def test_the_specs_know_what_the_sample_has() -> None:
+    expected = {*INSTRUCTION_LAYOUTS, *MULTIPLE_CHOICE_LAYOUTS}
+    assert {name for name, spec in load_specs().items() if spec.in_sample} == expected
+
+
+def test_the_documentation_lists_every_source_with_its_licence() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    specs = load_specs()
+    assert list(rows) == list(specs)
+    for name, spec in specs.items():
+        assert spec.licence in rows[name]
+        use = {True: "yes", False: "no", "unknown": "unknown"}[spec.commercial_use]
+        assert f"| {use} |" in rows[name]
+        for repository in spec.repositories:
+            assert repository.id.replace("{language}", "{..}") in rows[name]
+
+
+def test_each_language_of_a_source_on_the_hub_has_a_data_set() -> None:
+    for name, spec in load_specs().items():
+        for code in spec.languages:
+            assert len(spec.hub_repositories([code])) == bool(spec.repositories), (name, code)
+    assert list(load_spec("alpaca").hub_repositories(["en", "cs", "sv"])) == [
+        "pinzhenchen/alpaca-cleaned-cs", "yahma/alpaca-cleaned",
+    ]  # fmt: skip
+    assert len(load_spec("alpaca").hub_repositories(LANGUAGES)) == 8
+    assert load_spec("polyglot_prompt").hub_repositories(LANGUAGES) == {}
+
+
+def test_what_is_for_evaluation_is_marked() -> None:
+    exams = load_spec("exams")
+    files = ["de/test.jsonl", "bg/train.jsonl", "multilingual/test-00000-of-00001.parquet",
+             "multilingual/train-00000-of-00001.parquet"]  # fmt: skip
+    assert [exams.is_evaluation_file(file) for file in files] == [True, False, True, False]
+    whole = {name for name, spec in load_specs().items() if spec.is_evaluation_only}
+    assert whole == {"include", "truthfulqa_cs", "mcqa_minilingua"}
+    assert load_spec("include").is_evaluation_file("German/test-00000-of-00001.parquet")
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "expected"),
+    [
+        ("data/train-0.parquet", "data/train-*.parquet", True),
+        ("x/data/train-0.parquet", "data/train-*.parquet", False),
+        ("train-0.parquet", "data/train-*.parquet", False),
+        ("a/de/b_train.tsv", "*/de/*_train.tsv", True),
+        ("a/b/de/b_train.tsv", "*/de/*_train.tsv", False),
+    ],
+)
+def test_a_pattern_means_the_same_for_a_listing_and_on_a_disk(
+    tmp_path: Path, path: str, pattern: str, expected: bool
+) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).touch()
+    assert [found.is_file() for found in tmp_path.glob(pattern)] == [True] * expected
+    assert matches(path, pattern) is expected
 
 
 @pytest.mark.parametrize(
@@ -64,10 +125,20 @@ def test_an_unknown_source_is_refused_with_the_nearest_name() -> None:
     ("old", "new", "message"),
     [
         ("title: T", "titel: T", r"x\.yaml: title: Field required"),
-        ("hub: null", "hub: null\nlicense: MIT", r"license: Extra inputs.*did you mean 'licence'"),
+        (
+            "rows: null",
+            "rows: null\nlicense: MIT",
+            r"license: Extra inputs.*did you mean 'licence'",
+        ),
+        ("licence: MIT", "licence: free", r"licence: 'free' is no SPDX expression"),
+        ("licence: MIT", "licence: cc-by-4.0", r"licence: 'cc-by-4.0' is written 'CC-BY-4.0'"),
+        ("*.tsv", "*.py", r"layouts: '\{language\}/\*.py': only data files are read"),
+        ('"{language}/', '"../{language}/', r"layouts: .* leaves the directory"),
+        ('"o/n-{language}"', "o/n, languages: [fi]", r"file: 'fi' is named in a part"),
+        ("rows: null", "rows: null\nobtain: ask", r"file: obtain says how to get what has no"),
         ("commercial_use: unknown", "commercial_use: perhaps", r"commercial_use.*True, False or"),
         ("{de: German}", "{da: Danish}", r"languages: unknown language 'da'; allowed: en, de"),
-        ("{language}/", "{lang}/", r"layouts: .*only \{code\} and \{language\}"),
+        ("{language}/", "{lang}/", r"layouts: .*only \{code\}, \{language\}"),
         ("instructions:input_output", "instructions.input_output", r"reader: String should match"),
         ("kind: instruction", "kind: [", r"x\.yaml: not YAML"),
     ],

@@ -11,8 +11,8 @@ from minilingua.core.errors import DataError, MissingInputError, ParamsError
 from minilingua.core.files import sha256_file, tree_digest, tree_files
 from minilingua.params import Params
 from minilingua.params_file import load_params
-from minilingua.sources.spec import SOURCE_NAMES
 from minilingua.sources.stage import run
+from tests.sources.conftest import SAMPLE_SOURCES
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {"facts": 60, "instruction_rows": 24, "mcqa_rows": 16, "code_rows": 10}
@@ -28,7 +28,9 @@ def params(seed: int = 1, languages: list[str] | None = None, **sources: Any) ->
     raw["seed"] = seed
     raw["languages"] = languages or raw["languages"]
     raw["mixture"]["weights"] = None
-    raw["sources"] |= {"sample": SMALL, "origin": "sample", "mirror": None} | sources
+    everything = {"licence": "any", "evaluation_sets": "include"}
+    origin = {"sample": SMALL, "origin": "sample", "mirror": None}
+    raw["sources"] |= everything | origin | sources
     return Params.model_validate_json(json.dumps(raw))
 
 
@@ -47,7 +49,7 @@ def test_two_generations_have_the_same_bytes_and_another_seed_has_not() -> None:
 def test_the_manifest_accounts_for_every_file_and_row() -> None:
     run(params())
     written = manifest()
-    for name in SOURCE_NAMES:
+    for name in SAMPLE_SOURCES:
         described = written["details"]["sources"][name]
         native = [
             file.relative_to(f"data/raw/{name}").as_posix()

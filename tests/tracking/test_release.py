@@ -175,6 +175,18 @@ def test_the_card_of_a_real_training_names_its_data_sets(root: Workspace) -> Non
     assert "test model" not in card.text
 
 
+def test_the_card_says_what_came_from_the_hub(root: Workspace) -> None:
+    path = root.run_directory() / "run.json"
+    about = json.loads(path.read_text())
+    about["params"]["sources"] |= {"origin": "hub"}
+    about["params"]["base"] |= {"origin": "hub", "hub": "owner/base", "revision": "f" * 40}
+    path.write_text(json.dumps(about))
+    assert main([]) == 0
+    text = ModelCard.load("models/release/README.md").text
+    assert "Downloaded from the Hugging Face hub at the revisions that `sources.lock` pins" in text
+    assert f"[`owner/base`](https://huggingface.co/owner/base) at revision `{'f' * 40}`" in text
+
+
 def source(licence: str) -> SourceRecord:
     return SourceRecord(
         name="aya", title="", hub=(), licence=licence, commercial_use=True, rows=1, digest=""

@@ -1,8 +1,10 @@
-"""A local Hugging Face model: checked against params.model and the tokenizer, then copied."""
+"""A Hugging Face model in a directory: checked against params.model and the tokenizer, copied."""
 
 import json
+import re
 import shutil
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from minilingua.params import ModelParams
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+_UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Pickles: reading one can run whatever its author put in."""
 _DTYPES = {"F32", "BF16", "F16"}
 _PARAMETER = {  # key of config.json ─► key of params.yaml
     "hidden_size": "model.hidden_size",
@@ -62,6 +67,26 @@ def copy_local(source: Path, destination: Path, model: ModelParams, vocabulary: 
         write_json(destination / given.name, generation_config(vocabulary))
 
 
+def choose_files(paths: Iterable[str]) -> list[str]:
+    """Returns the files of a repository that ``copy_local`` needs.
+
+    Raises:
+        CheckpointError: its weights are in no format that is safe to read.
+    """
+    there = set(paths)
+    weights = [WEIGHTS] if WEIGHTS in there else sorted(filter(_SHARD.fullmatch, there))
+    if not weights:
+        others = sorted(path for path in there if path.endswith(_UNSAFE))
+        raise CheckpointError(
+            f"there is no {WEIGHTS}"
+            + f"; {', '.join(others)} can run code when read, and never is" * bool(others)
+        )
+    index = [INDEX] if WEIGHTS not in there else []
+    return ["config.json", *weights] + [
+        name for name in (*index, "generation_config.json") if name in there
+    ]
+
+
 def read_header(file: Path) -> dict[str, Any]:
     """Returns name ─► ``{"dtype", "shape", ..}`` of a safetensors file without its weights.
 
@@ -89,6 +114,8 @@ def _config_problems(
 ) -> list[str]:
     if config.get("architectures") != [ARCHITECTURE]:
         return [f"architectures is {config.get('architectures')}, only {ARCHITECTURE} is supported"]
+    if "auto_map" in config:
+        return ["config.json names code of its own (auto_map), which is never run"]
     found = {
         # Keys that a configuration may leave out, with what their absence means.
         "num_key_value_heads": config.get("num_attention_heads"),

@@ -6,10 +6,11 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from minilingua.base_model.llama import Vocabulary, config, generation_config
-from minilingua.base_model.local import WEIGHTS, copy_local
+from minilingua.base_model.local import WEIGHTS, choose_files, copy_local
 from minilingua.base_model.random_init import random_tensors
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_json, require, staged_directory, write_json
+from minilingua.core.hub_models import fetch_model
 from minilingua.core.weights_file import save_weights
 from minilingua.params import Params
 
@@ -18,12 +19,14 @@ OUTPUT = Path("models/base")
 
 
 def run(params: Params) -> None:
-    """Makes or copies the base model.
+    """Makes, copies or downloads the base model.
 
     Raises:
         MissingInputError: the tokenizer or the local model is missing.
         DataError: the tokenizer has no end-of-turn token.
-        CheckpointError: the local model does not fit params.model or the tokenizer.
+        CheckpointError: the model does not fit params.model or the tokenizer, or is no safetensors.
+        ParamsError: the model of the hub is not pinned.
+        DownloadError: it cannot be had.
     """
     vocabulary = read_vocabulary(TOKENIZER)
     with staged_directory(OUTPUT) as aside:
@@ -38,6 +41,10 @@ def run(params: Params) -> None:
             write_json(aside / "generation_config.json", generation_config(vocabulary))
             parameters = sum(tensor.size for tensor in tensors.values())
             report = f"{parameters / 1e6:.2f} M random parameters"
+        elif params.base.hub is not None:
+            source = fetch_model("base", params.base.hub, params.base.revision, choose_files)
+            copy_local(source, aside, params.model, vocabulary)
+            report = f"{params.base.hub} at {params.base.revision}"
         else:
             source = Path(params.base.path or "")
             if not source.is_dir():

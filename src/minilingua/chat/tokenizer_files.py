@@ -87,6 +87,8 @@ def read_tokenizer_files(path: Path, made_by: str = "minilingua tokenizer") -> T
         raise DataError(f"{file}: not a tokenizer: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    if "auto_map" in config:
+        raise DataError(f"{config_file}: names code of its own (auto_map), which is never run")
     named = {name: _text(config[name]) for name in TOKEN_NAMES if config.get(name)}
     for name, token in named.items():
         if tokenizer.token_to_id(token) is None:

@@ -1,7 +1,7 @@
 """Stage ``tokenizer``: a tokenizer with a chat template in ``models/tokenizer``."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minilingua.chat.encode import ConversationEncoder
@@ -14,6 +14,7 @@ from minilingua.chat.tokenizer_files import (
 )
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, require, staged_directory, write_text
+from minilingua.core.hub_models import fetch_model
 from minilingua.core.records import Conversation
 from minilingua.params import Params
 
@@ -31,18 +32,25 @@ _COPIED = (
 
 
 def run(params: Params) -> None:
-    """Trains or copies the tokenizer.
+    """Trains, copies or downloads the tokenizer.
 
     Raises:
         MissingInputError: the training split or the local directory is missing.
         DataError: the tokenizer or its template cannot be used.
-        ParamsError: the vocabulary size does not fit the training split.
+        ParamsError: the vocabulary size does not fit the training split, or the model of the hub
+            is not pinned.
+        DownloadError: the tokenizer of the hub cannot be had.
     """
     with staged_directory(OUTPUT) as aside:
         if params.tokenizer.origin == "train":
             model = train_sentencepiece(_training_texts(), params.tokenizer.vocab_size)
             write_tokenizer_files(aside, fast_tokenizer(model))
             files = read_tokenizer_files(aside)
+        elif params.tokenizer.hub is not None:
+            source = fetch_model(
+                "tokenizer", params.tokenizer.hub, params.tokenizer.revision, _choose_files
+            )
+            files = _copy_local(source, aside)
         else:
             files = _copy_local(Path(params.tokenizer.path or ""), aside)
         if files.vocab_size != params.tokenizer.vocab_size:
@@ -61,6 +69,10 @@ def _training_texts() -> Iterator[str]:
         for conversation in read_jsonl(file, Conversation):
             for message in conversation.messages:
                 yield message.content
+
+
+def _choose_files(paths: Iterable[str]) -> list[str]:
+    return [path for path in sorted(paths) if path in (*_COPIED, TEMPLATE_FILE)]
 
 
 def _copy_local(source: Path, destination: Path) -> TokenizerFiles:

@@ -5,8 +5,9 @@
      ├── DataError                  a row, file or column of the data
      ├── MissingInputError          a file that an earlier stage or the user has to provide
      ├── OutputError                a place where nothing can be written: full, read-only, denied
+     ├── DownloadError              the hub, the network or the disk did not let a file through
      ├── CheckpointError            weights or optimizer state that cannot be used
-     ├── RunBusyError               another process holds the run directory
+     ├── RunBusyError               another process holds the run directory or a mirror
      ├── ParityError                converted weights do not compute what the original does
      ├── LaunchError                the place where a stage should run is not usable
      └── TrackingError              the MLflow store cannot be used
@@ -48,12 +49,16 @@ class OutputError(MiniLinguaError):
     """An output cannot be written: the disk is full, read-only, or access is denied."""
 
 
+class DownloadError(MiniLinguaError):
+    """A file cannot be had from the hub, or is not what its checksum says."""
+
+
 class CheckpointError(MiniLinguaError):
     """A checkpoint is incomplete, damaged or belongs to another run."""
 
 
 class RunBusyError(MiniLinguaError):
-    """Another live process writes the same run directory."""
+    """Another live process writes the same directory."""
 
 
 class ParityError(MiniLinguaError):

@@ -31,7 +31,8 @@ from minilingua.curation.filters import Filter, row_filters
 from minilingua.curation.rejects import RejectSample
 from minilingua.curation.splits import SplitRule, assign_splits
 from minilingua.params import Params
-from minilingua.sources.read import INSTRUCTION_SOURCES, read_instructions
+from minilingua.sources.read import read_instructions
+from minilingua.sources.selection import used_sources
 
 RAW = Path("data/raw")
 MCQA = Path("data/mcqa")
@@ -66,7 +67,8 @@ def run(params: Params) -> None:
     require(RAW, made_by="minilingua fetch")
     ledger = Ledger(manifest=Manifest(stage="curate"))
     languages = [code for code in LANGUAGES if code in params.languages]
-    examples = _read_all(params.sources.include, languages, ledger.manifest)
+    included = used_sources(params.sources, ("instruction", "code"))
+    examples = _read_all(included, languages, ledger.manifest)
     with staged_directory(OUTPUT) as output:
         curate(examples, languages, params, output, ledger)
         ledger.manifest.write(output / "manifest.json")
@@ -131,8 +133,7 @@ def _read_all(
     included: Sequence[str], languages: Sequence[str], manifest: Manifest
 ) -> Iterator[InstructionExample]:
     for name in included:
-        if name in INSTRUCTION_SOURCES:
-            yield from read_instructions(RAW, name, languages, manifest)
+        yield from read_instructions(RAW, name, languages, manifest)
     for language in languages:
         if language in NATURAL_LANGUAGES:
             path = require(MCQA / f"{language}.jsonl", made_by="minilingua mcqa")

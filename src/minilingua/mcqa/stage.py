@@ -30,7 +30,8 @@ from minilingua.mcqa.build import Question, Templates, render, select
 from minilingua.mcqa.quotas import LanguageQuota, plan_quotas
 from minilingua.mcqa.templates import load_templates
 from minilingua.params import Params
-from minilingua.sources.read import MCQA_SOURCES, read_multiple_choice
+from minilingua.sources.read import read_multiple_choice
+from minilingua.sources.selection import used_sources
 
 RAW = Path("data/raw")
 OUTPUT = Path("data/mcqa")
@@ -54,7 +55,7 @@ def run(params: Params) -> None:
     """
     require(RAW, made_by="minilingua fetch")
     languages: list[str] = [code for code in NATURAL_LANGUAGES if code in params.languages]
-    included = [name for name in sorted(params.sources.include) if name in MCQA_SOURCES]
+    included = sorted(used_sources(params.sources, ("multiple_choice",)))
     manifest = Manifest(stage="mcqa")
     items = (
         item for name in included for item in read_multiple_choice(RAW, name, languages, manifest)

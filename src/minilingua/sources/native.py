@@ -6,36 +6,15 @@ Order is fixed: layouts and patterns as the spec lists them, languages in their 
 files by name, rows as they stand. Memory does not grow with the size of a file.
 """
 
-import csv
-import gzip
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.languages import LANGUAGES
-from minilingua.sources.spec import Layout, SourceSpec
-
-_CHUNK = 1 << 20
-_BATCH_ROWS = 1024
-
-Columns = frozenset[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NativeFile:
-    """One file of a source."""
-
-    path: Path
-    relative: str
-    """POSIX path below the source's directory."""
-    language: str | None
-    """Our code where the pattern names it, None where the rows do."""
-    layouts: tuple[Layout, ...]
-    """The layouts it may have."""
+from minilingua.sources.decode import NativeFile, decode
+from minilingua.sources.spec import Layout, SourceSpec, matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +29,12 @@ class NativeRow:
 
 
 def native_files(
-    spec: SourceSpec, directory: Path, languages: Sequence[str], hint: str = ""
+    spec: SourceSpec,
+    directory: Path,
+    languages: Collection[str],
+    hint: str = "",
+    *,
+    evaluation: bool = True,
 ) -> list[NativeFile]:
     """Returns the files that hold the given languages; languages the source lacks are ignored.
 
@@ -59,13 +43,14 @@ def native_files(
         directory: where its files are.
         languages: our codes.
         hint: end of the message when something is missing.
+        evaluation: include the files that are for evaluation; a language that has no others may
+            be missing either way.
 
     Raises:
         MissingInputError: a language that the source covers has no file.
     """
-    wanted = [code for code in LANGUAGES if code in languages and code in spec.languages]
     found: dict[str, NativeFile] = {}
-    for code, pattern, layout in _patterns(spec, wanted):
+    for code, pattern, layout in _patterns(spec, languages):
         for path in sorted(directory.glob(pattern)):
             relative = path.relative_to(directory).as_posix()
             known = found.get(relative)
@@ -75,21 +60,61 @@ def native_files(
                 language=code,
                 layouts=(*(known.layouts if known else ()), layout),
             )
-    shared = any(file.language is None for file in found.values())
-    covered = {file.language for file in found.values()}
-    missing = [] if shared else [code for code in wanted if code not in covered]
+    chosen = [
+        file for file in found.values() if evaluation or not spec.is_evaluation_file(file.relative)
+    ]
+    optional = spec.evaluation.languages if spec.evaluation else ()
+    covered = {file.language for file in chosen}
+    missing = [code for code in _missing(spec, languages, covered) if code not in optional]
     if missing:
         expected = dict.fromkeys(
-            pattern for code, pattern, _ in _patterns(spec, wanted) if code in {missing[0], None}
+            pattern for code, pattern, _ in _patterns(spec, languages) if code in {missing[0], None}
         )
         raise MissingInputError(
             f"{directory}: no file for {', '.join(missing)}; expected for {missing[0]}: "
             f"{' or '.join(expected)}{hint}"
         )
-    return list(found.values())
+    return chosen
 
 
-def _patterns(spec: SourceSpec, wanted: list[str]) -> Iterator[tuple[str | None, str, Layout]]:
+def wanted_files(
+    spec: SourceSpec, languages: Collection[str], paths: Iterable[str], *, evaluation: bool = True
+) -> list[str]:
+    """Returns which of the paths below a source's directory ``native_files`` would find there."""
+    patterns = [pattern for _, pattern, _ in _patterns(spec, languages)]
+    return [
+        path
+        for path in paths
+        if any(matches(path, pattern) for pattern in patterns)
+        and (evaluation or not spec.is_evaluation_file(path))
+    ]
+
+
+def uncovered(spec: SourceSpec, languages: Collection[str], paths: Iterable[str]) -> list[str]:
+    """Returns the languages, of those the source covers, that none of the paths is a file of."""
+    listed = list(paths)
+    covered = {
+        code
+        for code, pattern, _ in _patterns(spec, languages)
+        if any(matches(path, pattern) for path in listed)
+    }
+    return _missing(spec, languages, covered)
+
+
+def _covers(spec: SourceSpec, languages: Collection[str]) -> list[str]:
+    return [code for code in LANGUAGES if code in languages and code in spec.languages]
+
+
+def _missing(spec: SourceSpec, languages: Collection[str], covered: set[str | None]) -> list[str]:
+    if None in covered:  # a file of several languages
+        return []
+    return [code for code in _covers(spec, languages) if code not in covered]
+
+
+def _patterns(
+    spec: SourceSpec, languages: Collection[str]
+) -> Iterator[tuple[str | None, str, Layout]]:
+    wanted = _covers(spec, languages)
     for layout in spec.layouts:
         for pattern in layout.files:
             if "{" not in pattern:
@@ -98,11 +123,13 @@ def _patterns(spec: SourceSpec, wanted: list[str]) -> Iterator[tuple[str | None,
                     yield None if spec.language_column else wanted[0], pattern, layout
                 continue
             for code in wanted:
-                yield code, pattern.format(code=code, language=spec.languages[code]), layout
+                names = {"code": code, "language": spec.languages[code]}
+                english = LANGUAGES[code].english_name.lower()
+                yield code, pattern.format(**names, english=english), layout
 
 
 def native_rows(
-    spec: SourceSpec, file: NativeFile, languages: Sequence[str]
+    spec: SourceSpec, file: NativeFile, languages: Collection[str]
 ) -> Iterator[NativeRow]:
     """Yields the rows of a file that are in the given languages.
 
@@ -110,7 +137,7 @@ def native_rows(
         DataError: the file cannot be decoded, or its columns are not those of its layouts.
     """
     codes = {name: code for code, name in spec.languages.items() if code in languages}
-    for number, values in _decode(file):
+    for number, values in decode(file):
         language = file.language
         if spec.language_column is not None:
             language = codes.get(_language_name(values, spec.language_column, file, number))
@@ -125,133 +152,3 @@ def _language_name(values: dict[str, Any], column: str, file: NativeFile, number
     if not isinstance(value, str):
         raise DataError(f"{file.path}:{number}: {column}: expected a language, found {value!r}")
     return value
-
-
-def _decode(file: NativeFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    name = file.path.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        yield from _parquet(file)
-        return
-    opener = gzip.open if file.path.suffix == ".gz" else open
-    try:
-        with opener(file.path, "rt", encoding="utf-8", newline="\n") as stream:
-            yield from _tsv(file, stream) if name.endswith(".tsv") else _json(file, stream)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file.path}: not UTF-8: {error.reason} at byte {error.start}") from error
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"{file.path}: not a complete gzip file: {error}") from error
-
-
-def _check_columns(file: NativeFile, found: Columns, where: str) -> None:
-    for layout in file.layouts:
-        required = frozenset(layout.columns)
-        if required <= found <= required.union(layout.optional_columns):
-            return
-    layout = file.layouts[0]
-    missing = [name for name in layout.columns if name not in found]
-    unexpected = sorted(found.difference(layout.columns, layout.optional_columns))
-    raise DataError(
-        f"{where}: found columns {', '.join(sorted(found)) or 'none'}; "
-        f"expected {' or '.join(layout.explain_columns() for layout in file.layouts)}"
-        + f"; missing: {', '.join(missing)}" * bool(missing)
-        + f"; unexpected: {', '.join(unexpected)}" * bool(unexpected)
-    )
-
-
-def _parquet(file: NativeFile) -> Iterator[tuple[int, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file.path) as table:
-            _check_columns(file, frozenset(table.schema_arrow.names), str(file.path))
-            number = 0
-            for batch in table.iter_batches(batch_size=_BATCH_ROWS):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield number, values
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{file.path}: not a readable parquet file: {_first_line(error)}"
-        ) from error
-
-
-def _tsv(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Reads tab-separated text, with or without a header line.
-
-    With a header it was written by a table library, which quotes fields; without, fields are raw
-    and what follows the second one is further accepted outputs.
-    """
-    layout = file.layouts[0]
-    first = stream.readline()
-    header = _fields(first)
-    if set(header) & set(layout.columns):
-        _check_columns(file, frozenset(header), str(file.path))
-        reader = csv.DictReader(stream, fieldnames=header, dialect="excel-tab", restval="")
-        for number, values in enumerate(reader, start=2):
-            yield number, dict(values)
-        return
-    if first and len(header) < len(layout.columns):
-        raise DataError(
-            f"{file.path}:1: found {len(header)} column, expected "
-            f"{layout.explain_columns()}, separated by tabs"
-        )
-    for number, line in enumerate(chain([first], stream), start=1):
-        if line.strip():
-            fields = _fields(line) + [""] * len(layout.columns)
-            yield number, dict(zip(layout.columns, fields, strict=False))
-
-
-def _fields(line: str) -> list[str]:
-    return line.rstrip("\r\n").split("\t")
-
-
-def _json(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Reads JSON lines, or one JSON array of objects."""
-    start = stream.read(1)
-    while start.isspace():
-        start = stream.read(1)
-    values = _array(file, stream) if start == "[" else _lines(file, start, stream)
-    checked: Columns | None = None
-    for number, value in values:
-        if not isinstance(value, dict):
-            raise DataError(f"{file.path}:{number}: expected an object, found {value!r:.60}")
-        if value.keys() != checked:
-            checked = frozenset(value)
-            _check_columns(file, checked, f"{file.path}:{number}")
-        yield number, value
-
-
-def _lines(file: NativeFile, start: str, stream: TextIO) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(stream, start=1):
-        text = start + line if number == 1 else line
-        if not text.strip():
-            continue
-        try:
-            yield number, json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{file.path}:{number}: not JSON: {error.msg}") from error
-
-
-def _array(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, Any]]:
-    decoder = json.JSONDecoder()
-    buffer, position, number = "", 0, 1
-    while True:
-        while position < len(buffer) and buffer[position] in " \t\r\n,":
-            position += 1
-        if buffer.startswith("]", position):
-            return
-        try:
-            value, position = decoder.raw_decode(buffer, position)
-        except json.JSONDecodeError as error:
-            more = stream.read(_CHUNK)
-            if not more:
-                raise DataError(f"{file.path}: row {number}: not JSON: {error.msg}") from error
-            buffer, position = buffer[position:] + more, 0
-            continue
-        yield number, value
-        number += 1
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

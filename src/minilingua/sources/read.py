@@ -27,18 +27,6 @@ from minilingua.sources.readers.rows import (
 )
 from minilingua.sources.spec import Kind, SourceSpec, load_spec
 
-INSTRUCTION_SOURCES: tuple[str, ...] = (
-    "buffet",
-    "polyglot_prompt",
-    "bactrian_x",
-    "aya",
-    "alpaca",
-    "self_oss_instruct",
-)
-"""Sources of prompts and responses, code included: those whose spec says so."""
-MCQA_SOURCES: tuple[str, ...] = ("arc_challenge", "swefaq", "truthfulqa_cs", "include", "exams")
-"""Sources of multiple-choice questions: those whose spec says so."""
-
 FACTS_FILE = "facts.json"
 """Beside a source's files, of the generated sample only: ``<relative file>:<row>`` ─► fact id."""
 
@@ -57,7 +45,7 @@ def read_multiple_choice(
 
     Args:
         raw: ``data/raw``.
-        name: one of ``MCQA_SOURCES``.
+        name: a source of multiple-choice questions.
         languages: codes to read; those that the source does not cover are ignored.
         manifest: counts and explains the rows that are dropped.
 
@@ -86,7 +74,7 @@ def read_instructions(
 ) -> Iterator[InstructionExample]:
     """Yields the prompts and responses of an instruction or code source, in a fixed order.
 
-    Arguments and errors are those of ``read_multiple_choice``, for ``INSTRUCTION_SOURCES``.
+    Arguments and errors are those of ``read_multiple_choice``.
     """
     spec = _spec(name, ("instruction", "code"))
     facts = _facts(raw / name)
@@ -97,9 +85,9 @@ def read_instructions(
             row=where,
             language=row.language,
             task="code" if spec.kind == "code" else "instruction",
-            messages=(
-                Message(role="user", content=result.prompt),
-                Message(role="assistant", content=result.response),
+            messages=tuple(
+                Message(role="assistant" if position % 2 else "user", content=turn)
+                for position, turn in enumerate(result.turns)
             ),
             key=content_id(row.language + result.prompt),
             fact=facts.get(f"{row.file.relative}:{row.number}"),

@@ -1,27 +1,32 @@
 """What a source is: its origin, licence, languages and native layout, read from ``specs/*.yaml``.
 
 A new source is one YAML file there, plus a reader function when its rows have a shape that no
-reader knows yet.
+reader knows yet. The names of the files are the names that ``sources.include`` may hold.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Literal, get_args
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from minilingua.core.errors import DataError, ParamsError, did_you_mean
 from minilingua.core.languages import LANGUAGES
-from minilingua.params import SourceName
 
 Kind = Literal["instruction", "multiple_choice", "code"]
 Text = Annotated[str, Field(min_length=1)]
 
-SOURCE_NAMES: tuple[str, ...] = get_args(SourceName)
+NO_LICENCE = "NOASSERTION"
+"""SPDX's word for: its authors state no licence."""
+
+DATA_SUFFIXES = (".parquet", ".json", ".jsonl", ".tsv", ".json.gz", ".jsonl.gz", ".tsv.gz")
+"""What is read, and so all that is ever downloaded: data, never a loading script."""
 
 
 class _Strict(BaseModel):
@@ -33,7 +38,8 @@ class Layout(_Strict):
 
     files: tuple[Text, ...] = Field(min_length=1)
     """Glob patterns below the source's directory. ``{code}`` stands for our language code,
-    ``{language}`` for the source's own name; without them a file holds all languages."""
+    ``{language}`` for the source's own name, ``{english}`` for the English name in lower case;
+    without them a file holds all languages."""
     columns: tuple[Text, ...] = Field(min_length=1)
     """Top-level columns that every row has to have."""
     optional_columns: tuple[Text, ...] = ()
@@ -45,19 +51,52 @@ class Layout(_Strict):
         return ", ".join(self.columns) + optional
 
 
+class Repository(_Strict):
+    """A data set of the Hugging Face hub that a source, or a part of it, is published in."""
+
+    id: Text
+    """``{language}`` as in ``Layout.files``: then there is a data set for each language."""
+    ref: Text = "main"
+    """Branch that is followed when the source is pinned. The hub's own conversion of what is
+    published with a loading script is on ``refs/convert/parquet``."""
+    into: str = ""
+    """Folder below the source's directory for its files; ``{language}`` as in ``id``."""
+    languages: tuple[Text, ...] | None = None
+    """Our codes of the languages that it holds; None: all of the source's."""
+
+
+class Evaluation(_Strict):
+    """What of a source was published to evaluate models and should not be trained on."""
+
+    reason: Text
+    canary: bool = False
+    """Its authors ask in the data itself that it never be trained on."""
+    files: tuple[Text, ...] | None = None
+    """Glob patterns below the source's directory; None: all of the source."""
+    languages: tuple[Text, ...] = ()
+    """Our codes of languages that have no other files."""
+
+
 class SourceSpec(_Strict):
     """One source."""
 
     title: Text
-    hub: Text | None
-    """Hugging Face data set id (``{language}`` as in ``Layout.files``), or None where the source
-    is not on the hub."""
     origin: Text
     """Page that describes it."""
+    repositories: tuple[Repository, ...]
+    """Empty where the source is not on the hub."""
+    obtain: Text | None = None
+    """How to get it where it is not on the hub."""
+    gated: bool = False
+    """The hub asks for a token, and its owner's consent to terms."""
     licence: Text
-    """SPDX expression, or words where none fits."""
+    """SPDX expression, or ``NOASSERTION`` where none is stated."""
+    licence_note: Text | None = None
     commercial_use: Literal[True, False, "unknown"]
+    evaluation: Evaluation | None = None
     citation: Text
+    rows: Text | None
+    """Rows as published, in words; None where that is not known."""
     kind: Kind
     reader: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     """``module:function`` that turns one native row into a question or an exchange."""
@@ -66,7 +105,22 @@ class SourceSpec(_Strict):
     language_column: Text | None
     """Dotted path to the column that holds the source's language name in files of several
     languages; None where each file is of one language."""
+    in_sample: bool = False
+    """The generated sample has it."""
     layouts: tuple[Layout, ...] = Field(min_length=1)
+
+    @field_validator("licence")
+    @classmethod
+    def _licence_is_spdx(cls, licence: str) -> str:
+        if licence == NO_LICENCE:
+            return licence
+        try:
+            canonical = str(canonicalize_license_expression(licence))
+        except InvalidLicenseExpression as error:
+            raise ValueError(f"{licence!r} is no SPDX expression") from error
+        if canonical != licence:
+            raise ValueError(f"{licence!r} is written {canonical!r} in SPDX")
+        return licence
 
     @field_validator("languages")
     @classmethod
@@ -78,14 +132,69 @@ class SourceSpec(_Strict):
 
     @field_validator("layouts")
     @classmethod
-    def _placeholders_are_known(cls, layouts: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        for layout in layouts:
-            for pattern in layout.files:
-                try:
-                    pattern.format(code="", language="")
-                except (KeyError, IndexError, ValueError) as error:
-                    raise ValueError(f"{pattern!r}: only {{code}} and {{language}}") from error
+    def _patterns_are_usable(cls, layouts: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        for pattern in (pattern for layout in layouts for pattern in layout.files):
+            try:
+                pattern.format(code="", language="", english="")
+            except (KeyError, IndexError, ValueError) as error:
+                raise ValueError(
+                    f"{pattern!r}: only {{code}}, {{language}} and {{english}}"
+                ) from error
+            if not pattern.endswith(DATA_SUFFIXES):
+                raise ValueError(
+                    f"{pattern!r}: only data files are read: {', '.join(DATA_SUFFIXES)}"
+                )
+            if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+                raise ValueError(f"{pattern!r} leaves the directory of the source")
         return layouts
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "SourceSpec":
+        named = [code for each in self.repositories for code in each.languages or ()]
+        named += self.evaluation.languages if self.evaluation else ()
+        for code in named:
+            if code not in self.languages:
+                raise ValueError(f"{code!r} is named in a part, but not in languages")
+        if (self.obtain is None) != bool(self.repositories):
+            raise ValueError("obtain says how to get what has no repositories, and only that")
+        return self
+
+    @property
+    def is_evaluation_only(self) -> bool:
+        """All of it is for evaluation."""
+        return self.evaluation is not None and self.evaluation.files is None
+
+    def is_evaluation_file(self, relative: str) -> bool:
+        """Returns whether a file (POSIX path below the source's directory) is for evaluation."""
+        if self.evaluation is None:
+            return False
+        if self.evaluation.files is None:
+            return True
+        return any(matches(relative, pattern) for pattern in self.evaluation.files)
+
+    def hub_repositories(self, languages: Iterable[str]) -> dict[str, Repository]:
+        """Returns the data sets of the hub that hold the given languages, by id."""
+        found: dict[str, Repository] = {}
+        for repository in self.repositories:
+            held = self.languages if repository.languages is None else repository.languages
+            for code in languages:
+                if code not in held or code not in self.languages:
+                    continue
+                name = self.languages[code]
+                each = repository.model_copy(
+                    update={
+                        "id": repository.id.format(language=name),
+                        "into": repository.into.format(language=name),
+                    }
+                )
+                found.setdefault(each.id, each)
+        return found
+
+
+def matches(relative: str, pattern: str) -> bool:
+    """Returns what ``Path.glob(pattern)`` would say of a file that need not be on a disk."""
+    path, glob = PurePosixPath(relative), PurePosixPath(pattern)
+    return len(path.parts) == len(glob.parts) and path.match(pattern)
 
 
 def parse_spec(text: str, where: str) -> SourceSpec:
@@ -110,6 +219,18 @@ def parse_spec(text: str, where: str) -> SourceSpec:
         raise DataError(f"{where}: {key}: {message}{nearest}") from error
 
 
+def source_names() -> tuple[str, ...]:
+    """Returns the names of all sources, those of the files in ``specs``, sorted."""
+    folder = files("minilingua.sources") / "specs"
+    return tuple(
+        sorted(
+            entry.name.removesuffix(".yaml")
+            for entry in folder.iterdir()
+            if entry.name.endswith(".yaml")
+        )
+    )
+
+
 @cache
 def load_spec(name: str) -> SourceSpec:
     """Returns the spec of a source.
@@ -118,15 +239,15 @@ def load_spec(name: str) -> SourceSpec:
         ParamsError: there is no such source.
         DataError: its spec is not valid.
     """
-    if name not in SOURCE_NAMES:
+    if name not in source_names():
         raise ParamsError(
-            f"unknown source {name!r}; allowed: {', '.join(SOURCE_NAMES)}"
-            f"{did_you_mean(name, SOURCE_NAMES)}"
+            f"unknown source {name!r}; allowed: {', '.join(source_names())}"
+            f"{did_you_mean(name, source_names())}"
         )
     resource = files("minilingua.sources") / "specs" / f"{name}.yaml"
     return parse_spec(resource.read_text(encoding="utf-8"), f"sources/specs/{name}.yaml")
 
 
 def load_specs() -> Mapping[str, SourceSpec]:
-    """Returns the specs of all sources, in their canonical order."""
-    return {name: load_spec(name) for name in SOURCE_NAMES}
+    """Returns the specs of all sources, by name."""
+    return {name: load_spec(name) for name in source_names()}

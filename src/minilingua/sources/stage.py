@@ -1,10 +1,10 @@
 """The `fetch` stage: raw data of every source, in its native layout.
 
-sample:  facts of CLDR ──────────┐
-mirror:  <mirror>/<source>/.. ───┴► data/raw/<source>/..   data/raw/manifest.json
+sample:  facts of CLDR ──────────────────────────┐
+mirror:  <mirror>/<source>/.. ───────────────────┼► data/raw/<source>/..   data/raw/manifest.json
+hub:     sources.lock ─► cache below HF_HOME ────┘
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,73 +15,100 @@ from minilingua.core.errors import MissingInputError
 from minilingua.core.files import sha256_file, staged_directory
 from minilingua.core.manifest import Manifest
 from minilingua.params import Params
+from minilingua.sources.mirror import Part, cached, check_pins, copy, fill
 from minilingua.sources.native import native_files, native_rows
+from minilingua.sources.pins import LOCK, Lock, read_lock
+from minilingua.sources.selection import reads_evaluation_files, select_sources
 from minilingua.sources.spec import load_spec
 
 RAW = Path("data/raw")
 
+_SHOWN_FILES = 3
+
 
 def run(params: Params) -> None:
-    """Generates or copies the raw data and checks that it can be read.
+    """Generates, copies or downloads the raw data and checks that it can be read.
 
     Raises:
         MissingInputError: the mirror, one of its sources or one of their files is missing.
-        DataError: a file is not what its source's spec says.
-        ParamsError: the sample cannot be as large as asked for.
+        DataError: a file is not what its source's spec or the lock says.
+        DownloadError: a file cannot be had from the hub.
+        ParamsError: the sample cannot be as large as asked for, or a source is not pinned.
     """
-    sources = sorted(params.sources.include)
+    selection = select_sources(params.sources)
+    sources = sorted(selection.used)
+    _report_excluded(selection.excluded)
     manifest = Manifest(stage="fetch")
     manifest.details["origin"] = params.sources.origin
     manifest.details["sources"] = {}
+    described: dict[str, dict[str, Any]]
     with staged_directory(RAW) as raw:
-        licence = None
-        if params.sources.mirror is not None:
-            _copy(Path(params.sources.mirror), raw, sources, params.languages)
-        else:
+        if params.sources.origin == "sample":
             from minilingua.sources.sample.generate import LICENCE, generate
 
-            licence = LICENCE
             generate(raw, sources, params.languages, params.sources.sample, params.seed)
+            described = {name: {"licence": LICENCE, "commercial_use": True} for name in sources}
+        else:
+            manifest.details["excluded"] = selection.excluded
+            described = _collect(params, sources, raw)
         for name in tqdm(sources, desc="check", unit="source", disable=None):
-            described = _describe(name, raw / name, params.languages, manifest)
-            if licence is not None:
-                described |= {"licence": licence, "commercial_use": True}
-            manifest.details["sources"][name] = described
+            found = _describe(name, raw / name, params.languages, manifest)
+            manifest.details["sources"][name] = found | described[name]
+        _report_empty(sources, params.languages, manifest)
         manifest.write(raw / "manifest.json")
 
 
-def _copy(mirror: Path, raw: Path, sources: Sequence[str], languages: Sequence[str]) -> None:
-    """Copies the files that the specs name, once it is known that none is missing."""
-    if not mirror.is_dir():
+def _collect(params: Params, sources: Sequence[str], raw: Path) -> dict[str, dict[str, Any]]:
+    """Puts the real data of the sources below ``raw`` and returns what is known of their origin."""
+    evaluation = reads_evaluation_files(params.sources)
+    parts = [Part(name=name, languages=params.languages, evaluation=evaluation) for name in sources]
+    mirror = Path(params.sources.mirror) if params.sources.mirror is not None else None
+    if mirror is not None and not mirror.is_dir():
         raise MissingInputError(f"sources.mirror: {mirror} is not a directory")
-    copies: list[tuple[Path, Path]] = []
-    for name in sources:
-        spec = load_spec(name)
-        if not (mirror / name).is_dir():
-            raise MissingInputError(f"{mirror / name} is missing: the mirror has no {spec.title}")
-        copies += [
-            (file.path, raw / name / file.relative)
-            for file in native_files(spec, mirror / name, languages)
-        ]
-    with tqdm(
-        total=sum(original.stat().st_size for original, _ in copies),
-        desc="copy",
-        unit="B",
-        unit_scale=True,
-        disable=None,
-    ) as progress:
-        for original, copy in copies:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(original, copy)
-            progress.update(copy.stat().st_size)
+    on_hub = [part for part in parts if part.spec.repositories]
+    if params.sources.origin == "hub":
+        lock = read_lock()
+        directories = {part.name: cached(part.name, lock) for part in on_hub}
+        for part in parts:
+            if part not in on_hub and mirror is None:
+                raise MissingInputError(
+                    f"{part.name} is not on the hub: {part.spec.obtain}, which sources.mirror names"
+                )
+        fill(directories, on_hub, lock)
+    else:
+        lock = read_lock() if LOCK.exists() else Lock()
+        directories = {}
+    if mirror is not None:
+        directories = {part.name: mirror / part.name for part in parts} | directories
+    copy(directories, parts, raw)
+    return {part.name: _origin(part, raw / part.name, directories, lock) for part in parts}
+
+
+def _origin(
+    part: Part, directory: Path, directories: dict[str, Path], lock: Lock
+) -> dict[str, Any]:
+    known = check_pins(part, directory, lock)
+    evaluation = part.spec.evaluation
+    if evaluation is not None and not part.evaluation:
+        reason = f"{evaluation.reason}, and sources.evaluation_sets is 'exclude'"
+        known["left_out"] = {"files": list(evaluation.files or ()), "reason": reason}
+        _say(f"{part.name}: without {', '.join(evaluation.files or ())}: {reason}")
+    unpinned = known["unpinned_files"]
+    if unpinned:
+        shown = ", ".join(unpinned[:_SHOWN_FILES]) + ", .." * (len(unpinned) > _SHOWN_FILES)
+        _say(
+            f"{part.name}: what {LOCK} does not know is taken as it is: {shown} "
+            f"({len(unpinned)} in {directories[part.name]})"
+        )
+    return known
 
 
 def _describe(
     name: str, directory: Path, languages: Sequence[str], manifest: Manifest
 ) -> dict[str, Any]:
-    """Reads a source through, counts its rows and returns what the manifest says about it."""
+    """Reads a source once, which checks its columns, and counts its rows."""
     spec = load_spec(name)
-    files: dict[str, dict[str, Any]] = {}
+    files: dict[str, Any] = {}
     for file in native_files(spec, directory, languages):
         rows = 0
         for row in native_rows(spec, file, languages):
@@ -98,3 +125,20 @@ def _describe(
         "commercial_use": spec.commercial_use,
         "files": files,
     }
+
+
+def _report_excluded(excluded: dict[str, str]) -> None:
+    for name, reason in excluded.items():
+        _say(f"{name} is left out: {reason}")
+
+
+def _report_empty(sources: Sequence[str], languages: Sequence[str], manifest: Manifest) -> None:
+    for name in sources:
+        covered = [code for code in load_spec(name).languages if code in languages]
+        empty = [code for code in covered if not manifest.kept[name, code]]
+        if empty:
+            _say(f"{name}: no rows in {', '.join(empty)}")
+
+
+def _say(line: str) -> None:
+    tqdm.write(f"fetch: {line}")

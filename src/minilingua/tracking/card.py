@@ -163,6 +163,11 @@ def _notice(params: Params) -> str:
 def _base(params: Params) -> str:
     if params.base.origin == "random":
         return "randomly initialised weights (there is no pretrained base)"
+    if params.base.origin == "hub":
+        return (
+            f"[`{params.base.hub}`](https://huggingface.co/{params.base.hub}) at revision "
+            f"`{params.base.revision}`"
+        )
     return "pretrained weights from a local directory; their digests are in `passport.json`"
 
 
@@ -203,6 +208,11 @@ def _sources(sources: Sequence[SourceRecord]) -> str:
 
 
 def _origin(params: Params) -> str:
+    if params.sources.origin == "hub":
+        return (
+            "Downloaded from the Hugging Face hub at the revisions that `sources.lock` pins, every "
+            "file by its checksum."
+        )
     if params.sources.origin == "mirror":
         return "Read from a local mirror of the published files, pinned by checksum."
     return (

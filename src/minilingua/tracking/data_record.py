@@ -1,6 +1,5 @@
 """The raw data by source, with licence and digest, from ``data/raw/manifest.json``."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +7,7 @@ from typing import Literal
 from minilingua.core.errors import DataError
 from minilingua.core.files import read_json
 from minilingua.core.seeding import content_id
-from minilingua.sources.spec import SourceSpec, load_spec
+from minilingua.sources.spec import load_spec
 
 MANIFEST = Path("data/raw/manifest.json")
 
@@ -45,7 +44,7 @@ def read_sources() -> list[SourceRecord]:
                 SourceRecord(
                     name=name,
                     title=found["title"],
-                    hub=_hub_ids(load_spec(name), kept),
+                    hub=tuple(sorted(load_spec(name).hub_repositories(kept))),
                     licence=found["licence"],
                     commercial_use=found["commercial_use"],
                     rows=sum(kept.values()),
@@ -55,11 +54,3 @@ def read_sources() -> list[SourceRecord]:
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{MANIFEST}: not a manifest of fetch ({error!r})") from error
     return records
-
-
-def _hub_ids(spec: SourceSpec, languages: Iterable[str]) -> tuple[str, ...]:
-    """Returns one id, or one for each language where a source has a data set for each."""
-    if spec.hub is None:
-        return ()
-    named = dict(spec.languages)  # its keys are a closed set of literals; ours come from a file
-    return tuple(sorted({spec.hub.format(language=named[code]) for code in languages}))

@@ -15,12 +15,7 @@ from babel.units import format_unit
 from minilingua.core.errors import ParamsError
 from minilingua.core.languages import LANGUAGES, NATURAL_LANGUAGES
 from minilingua.core.manifest import Manifest
-from minilingua.sources.read import (
-    INSTRUCTION_SOURCES,
-    MCQA_SOURCES,
-    read_instructions,
-    read_multiple_choice,
-)
+from minilingua.sources.read import read_instructions, read_multiple_choice
 from minilingua.sources.sample.facts import (
     ANSWERS_ALIKE,
     all_facts,
@@ -28,6 +23,7 @@ from minilingua.sources.sample.facts import (
     state,
     wrong_answers,
 )
+from tests.sources.conftest import in_sample
 
 RECENT = dt.date(2025, 6, 1)
 
@@ -77,13 +73,13 @@ def name_of(what: str, code: str, locale: Locale) -> str:
 def test_every_answer_of_the_sample_is_true(sample_raw: Path) -> None:
     manifest = Manifest(stage="test")
     checked = set()
-    for name in INSTRUCTION_SOURCES:
+    for name in in_sample("instruction", "code"):
         for example in read_instructions(sample_raw, name, list(LANGUAGES), manifest):
             if example.fact is not None:
                 answer = example.messages[1].content
                 assert answer == expected_answer(example.fact, example.language), example
                 checked.add(example.fact)
-    for name in MCQA_SOURCES:
+    for name in in_sample("multiple_choice"):
         for item in read_multiple_choice(sample_raw, name, list(LANGUAGES), manifest):
             assert item.fact is not None
             right = expected_answer(item.fact, item.language)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minilingua.sources.readers.rows import Exchange, RejectedRowError, text
+from minilingua.sources.readers.rows import Exchange, RejectedRowError, lookup, text, texts
 
 
 def instruction_input_output(values: dict[str, Any]) -> Exchange:
@@ -31,6 +31,23 @@ def input_target(values: dict[str, Any]) -> Exchange:
 def input_output(values: dict[str, Any]) -> Exchange:
     """Reads BUFFET's ``input`` and ``output``."""
     return _exchange(text(values, "input"), text(values, "output"), "output")
+
+
+def alternating_turns(values: dict[str, Any]) -> Exchange:
+    """Reads LIMA's ``conversations``: turns of user and assistant, the assistant's last."""
+    turns = texts(lookup(values, "conversations"), "conversations")
+    if not turns:
+        raise RejectedRowError("empty_prompt", "conversations is empty")
+    if len(turns) % 2:
+        raise RejectedRowError(
+            "unanswered_prompt", f"conversations has {len(turns)} turns, the last is the user's"
+        )
+    if not all(turns):
+        position = turns.index("")
+        raise RejectedRowError(
+            "empty_answer" if position % 2 else "empty_prompt", f"turn {position + 1} is empty"
+        )
+    return Exchange(prompt=turns[0], response=turns[1], later=tuple(turns[2:]))
 
 
 def _exchange(prompt: str, response: str, answer_column: str) -> Exchange:

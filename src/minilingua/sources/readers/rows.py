@@ -16,10 +16,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One prompt and its response."""
+    """One prompt and its response, and what was said after."""
 
     prompt: str
     response: str
+    later: tuple[str, ...] = ()
+    """Further turns, of the user and the assistant in alternation; the assistant's is the last."""
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """All turns, the user's first."""
+        return (self.prompt, self.response, *self.later)
 
 
 class RejectedRowError(Exception):
@@ -39,13 +46,14 @@ def text(values: dict[str, Any], *path: str) -> str:
 
     Raises:
         UnexpectedShapeError: a key is missing, or the value is not text.
+        RejectedRowError: it cannot be written as UTF-8.
     """
     value = lookup(values, *path)
     if value is None:
         return ""
     if not isinstance(value, str):
         raise UnexpectedShapeError(f"{'.'.join(path)}: expected text, found {value!r:.60}")
-    return value.strip()
+    return _encodable(value.strip(), path[-1])
 
 
 def lookup(values: dict[str, Any], *path: str) -> Any:
@@ -67,9 +75,20 @@ def texts(value: Any, where: str) -> list[str]:
 
     Raises:
         UnexpectedShapeError: it is not such a list.
+        RejectedRowError: one of them cannot be written as UTF-8.
     """
     if not isinstance(value, list) or not all(
         item is None or isinstance(item, str) for item in value
     ):
         raise UnexpectedShapeError(f"{where}: expected a list of texts, found {value!r:.60}")
-    return [(item or "").strip() for item in value]
+    return [_encodable((item or "").strip(), where) for item in value]
+
+
+def _encodable(value: str, where: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise RejectedRowError(
+            "invalid_text", f"{where} holds half a surrogate pair at character {error.start}"
+        ) from error
+    return value
