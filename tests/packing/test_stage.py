@@ -214,5 +214,6 @@ def test_the_plan_is_json_without_places_or_times(params: Params) -> None:
     meta = json.loads((PLAN / "plan.json").read_text())
     assert set(meta) == {
         "seed", "pack", "mixture", "figures", "dropped_too_long", "token_digests",
-        "format_version", "sequence_length", "languages", "splits",
+        "format_version", "sequence_length",
+        "sha256", "languages", "splits",
     }  # fmt: skip
