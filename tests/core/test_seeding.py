@@ -13,7 +13,11 @@ def test_golden_values_hold_on_every_machine() -> None:
     assert generator(7, "x").integers(0, 1000, 4).tolist() == [450, 217, 649, 923]
 
 
-@given(st.integers(0, 2**32), st.lists(st.text(), min_size=2, max_size=3, unique=True))
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x1f"))
+"""U+001F separates the names, and none of ours holds it."""
+
+
+@given(st.integers(0, 2**32), st.lists(NAMES, min_size=2, max_size=3, unique=True))
 def test_names_and_their_order_matter(root: int, names: list[str]) -> None:
     assert derive_seed(root, *names) != derive_seed(root, *reversed(names))
     assert derive_seed(root, *names) != derive_seed(root + 1, *names)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minilingua.core.languages import NATURAL_LANGUAGES
 from minilingua.core.records import ANSWER_FORMATS, AnswerFormat
-from minilingua.mcqa.quotas import largest_remainder, plan_quotas, round_controlled
+from minilingua.mcqa.quotas import largest_remainder, plan_quotas, round_tables
 
 SIZES = st.dictionaries(st.sampled_from(NATURAL_LANGUAGES), st.integers(0, 400))
 PERCENTS = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(
@@ -42,65 +42,65 @@ def test_english_keeps_out_of_the_instruction_quota() -> None:
     assert sum(quotas["fi"].english.values()) == 3
 
 
+def rounds(count: int, expected: Fraction) -> bool:
+    return floor(expected) <= count <= ceil(expected)
+
+
 @given(sizes=SIZES, percents=PERCENTS, english=st.integers(0, 100))
-def test_quotas_are_exact_per_language_and_in_total(
+def test_quotas_are_exact_in_all_three_ways(
     sizes: dict[str, int], percents: tuple[int, int, int], english: int
 ) -> None:
-    shares = dict(zip(ANSWER_FORMATS, percents, strict=True))
-    quotas = plan_quotas(sizes, {n: p / 100 for n, p in shares.items()}, english / 100)
+    shares = {n: Fraction(p, 100) for n, p in zip(ANSWER_FORMATS, percents, strict=True)}
+    quotas = plan_quotas(sizes, {n: float(p) for n, p in shares.items()}, english / 100)
+    assert list(quotas) == list(sizes)
     for language, size in sizes.items():
         quota = quotas[language]
+        abroad = Fraction(0 if language == "en" else english, 100)
         assert len(quota.deal()) == size
-        with_english = sum(quota.english.values())
-        expected_english = 0 if language == "en" else Fraction(size * english, 100)
-        assert floor(expected_english) <= with_english <= ceil(expected_english)
-        for name in ANSWER_FORMATS:
-            count = quota.english[name] + quota.own[name]
-            assert floor(Fraction(size * shares[name], 100)) <= count
-            assert count <= ceil(Fraction(size * shares[name], 100))
-            crossed = Fraction(with_english * count, max(size, 1))
-            assert floor(crossed) <= quota.english[name] <= ceil(crossed)
-            assert quota.own[name] >= 0
-    everything = sum(sizes.values())
+        assert rounds(sum(quota.english.values()), size * abroad)
+        for name, share in shares.items():
+            assert rounds(quota.english[name] + quota.own[name], size * share)
+            assert rounds(quota.english[name], size * share * abroad)
+            assert rounds(quota.own[name], size * share * (1 - abroad))
+            assert min(quota.english[name], quota.own[name]) >= 0
     totals = [
         sum(quota.english[name] + quota.own[name] for quota in quotas.values())
         for name in ANSWER_FORMATS
     ]
-    assert totals == largest_remainder(
-        [Fraction(everything * shares[name], 100) for name in ANSWER_FORMATS]
-    )
-    others = sum(size for language, size in sizes.items() if language != "en")
-    assert (
-        sum(sum(quota.english.values()) for quota in quotas.values())
-        == (
-            largest_remainder(
-                [Fraction(others * english, 100), Fraction(others * (100 - english), 100)]
-            )[0]
-        )
-    )
+    everything = sum(sizes.values())
+    assert totals == largest_remainder([everything * share for share in shares.values()])
+    others = {language: size for language, size in sizes.items() if language != "en"}
+    abroad = Fraction(english, 100)
+    in_english = sum(sum(quotas[language].english.values()) for language in others)
+    expected = [sum(others.values()) * part for part in (abroad, 1 - abroad)]
+    assert in_english == largest_remainder(expected)[0]
+    for name, share in shares.items():
+        for table, part in (("english", abroad), ("own", 1 - abroad)):
+            total = sum(getattr(quotas[language], table)[name] for language in others)
+            assert rounds(total, sum(others.values()) * share * part)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 3), st.integers(1, 20)),
-        max_size=15,
-    )
-)
-def test_any_table_of_three_columns_can_be_rounded(
-    rows: list[tuple[int, int, int, int]],
-) -> None:
-    """Rows need not have the same proportions."""
-    table = [
-        [Fraction(a, d), Fraction(b, d), total + ceil(Fraction(a + b, d)) - Fraction(a + b, d)]
-        for a, b, total, d in rows
-    ]
-    rounded = round_controlled(table)
-    for expected, found in zip(table, rounded, strict=True):
-        assert sum(expected) == sum(found)
-        assert all(floor(e) <= f <= ceil(e) for e, f in zip(expected, found, strict=True))
-    if table:
-        sums = [sum(column, Fraction(0)) for column in zip(*table, strict=True)]
-        assert [sum(column) for column in zip(*rounded, strict=True)] == largest_remainder(sums)
+def test_the_shares_of_the_reference_are_exact_too() -> None:
+    """Its README says 30 % English instructions, its code makes 20 %."""
+    quotas = plan_quotas({"en": 50, "cs": 100, "sv": 150}, REFERENCE, 0.2)
+    assert quotas["cs"].english == {"letter": 8, "number": 6, "text": 6}
+    assert quotas["sv"].english == {"letter": 12, "number": 9, "text": 9}
+    assert quotas["en"].own == {"letter": 20, "number": 15, "text": 15}
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5)] * 6, st.integers(1, 12)), max_size=3))
+def test_tables_of_any_proportions_keep_their_margins(rows: list[tuple[int, ...]]) -> None:
+    """Where rounding in three ways has no solution, only combinations give way."""
+    expected = [[Fraction(cell, row[-1]) for cell in row[:-1]] for row in rows]
+    for cells in expected:
+        cells[-1] += ceil(sum(cells)) - sum(cells)
+    tables = round_tables(expected, [Fraction(0)] * 6)[:-1]
+    for table, cells in zip(tables, expected, strict=True):
+        assert sum(table) == sum(cells)
+        for format_number in range(3):
+            pair = slice(format_number, None, 3)
+            assert rounds(sum(table[pair]), sum(cells[pair], Fraction(0)))
+        assert rounds(sum(table[:3]), sum(cells[:3], Fraction(0)))
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1), st.integers(1, 1000))

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from minilingua.core.errors import MissingInputError
+from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, tree_digest
-from minilingua.core.manifest import Manifest
-from minilingua.core.records import ANSWER_FORMATS, InstructionExample, MultipleChoiceItem
+from minilingua.core.records import ANSWER_FORMATS, InstructionExample
 from minilingua.mcqa import stage
+from minilingua.mcqa.build import MAX_OPTION_CHARACTERS
 from minilingua.params import Params
 from minilingua.params_file import load_params
-from tests.mcqa.test_build import answer_read_back
+from tests.mcqa.read_back import named_option
 
 ROOT = Path(__file__).parents[2]
 NAMES = {"de": "German", "bg": "Bulgarian"}
@@ -75,7 +75,8 @@ def test_every_built_item_answers_its_own_question() -> None:
             for example in examples:
                 assert example.choice is not None
                 number = int(example.choice.question.removesuffix("?").split()[-1])
-                assert answer_read_back(example) == f"option {number}"
+                prompt, reply = example.messages
+                assert named_option(prompt.content, reply.content) == f"option {number}"
                 assert example.choice.question in example.messages[0].content
                 assert (example.task, example.language) == ("mcqa", language)
 
@@ -147,28 +148,53 @@ def test_the_same_inputs_give_the_same_bytes_and_another_seed_others() -> None:
     assert tree_digest(Path("data/mcqa")) != first
 
 
-def test_the_order_of_items_does_not_matter() -> None:
-    items = [
-        MultipleChoiceItem(
-            source=source,
-            row=f"{source}:{number}",
-            language="de",
-            question=f"Frage {number % 5}?",
-            options=("ja", f"nein {source}"),
-            answer=0,
-        )
-        for number in range(10)
-        for source in ("include", "exams")
-    ]
-    manifest, reverse = Manifest(stage="mcqa"), Manifest(stage="mcqa")
-    first = stage.select_questions(items, ["de"], 4, 7, manifest)["de"]
-    second = stage.select_questions(reversed(items), ["de"], 4, 7, reverse)["de"]
-    assert [(q.key, q.options, q.item.source) for q in first] == [
-        (q.key, q.options, q.item.source) for q in second
-    ]
-    assert {question.item.source for question in first} == {"exams"}
-    assert manifest.dropped == reverse.dropped
-    assert manifest.reasons() == {"repeated_question": 15}
+@pytest.mark.usefixtures("raw")
+def test_several_processes_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.run(params())
+    first = tree_digest(Path("data/mcqa"))
+    monkeypatch.setattr(stage, "_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(stage, "available_processors", lambda: 2)
+    stage.run(params())
+    assert tree_digest(Path("data/mcqa")) == first
+
+
+@pytest.mark.usefixtures("raw")
+def test_an_error_in_another_process_is_the_same_clear_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(stage, "available_processors", lambda: 2)
+    with Path("data/raw/arc_challenge/ARC-Challenge-Train.jsonl").open("a") as stream:
+        stream.write("{\n")
+    with pytest.raises(DataError, match=r"ARC-Challenge-Train\.jsonl:16: not JSON"):
+        stage.run(params())
+    assert not Path("data/mcqa").exists()
+
+
+@pytest.mark.usefixtures("raw")
+def test_rejects_of_the_stage_are_explained() -> None:
+    path = Path("data/raw/exams/bg/train.jsonl")
+    row = exam_row("bg", 700)
+    question = row["question"]
+    assert isinstance(question, dict)
+    for choice in question["choices"]:
+        choice["text"] += "x" * MAX_OPTION_CHARACTERS
+    with path.open("a") as stream:
+        stream.write(json.dumps(row) + "\n")
+    stage.run(params())
+    manifest = json.loads(Path("data/mcqa/manifest.json").read_text())
+    assert manifest["dropped"]["option_too_long"] == {"exams": {"bg": 1}}
+    assert "exams/bg/train.jsonl:26: option_too_long" in manifest["details"]["rejected_examples"]
+
+
+@pytest.mark.usefixtures("raw")
+def test_the_instructions_of_the_reference_are_a_parameter() -> None:
+    chosen = params().mcqa.model_copy(update={"english_instructions": 0.2})
+    stage.run(params().model_copy(update={"mcqa": chosen}))
+    for language, size in (("de", 37), ("bg", 24)):
+        choices = [example.choice for example in built(language) if example.choice]
+        in_english = sum(choice.instruction_language == "en" for choice in choices)
+        assert abs(in_english - 0.2 * size) < 1
 
 
 def test_missing_raw_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

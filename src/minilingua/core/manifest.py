@@ -28,6 +28,21 @@ class Manifest:
         """Counts rows that were not written, under a reason such as ``empty_answer``."""
         self.dropped[reason, source, language] += rows
 
+    def merge(self, other: "Manifest") -> None:
+        """Adds another manifest, such as that of a part: counts add up, lists are joined.
+
+        Raises:
+            ValueError: both have a detail of the same name that is not a list.
+        """
+        self.kept.update(other.kept)
+        self.dropped.update(other.dropped)
+        for name, value in other.details.items():
+            own = self.details.setdefault(name, [] if isinstance(value, list) else value)
+            if isinstance(own, list) and isinstance(value, list):
+                own.extend(value)
+            elif own != value:
+                raise ValueError(f"{name}: {own!r} and {value!r} cannot be merged")
+
     def reasons(self) -> dict[str, int]:
         """Returns how many rows each reason dropped."""
         totals: Counter[str] = Counter()

@@ -11,9 +11,21 @@ import numpy as np
 
 def derive_seed(root: int, *names: str | int) -> int:
     """Returns a seed in [0, 2**63) that depends on ``root`` and every name, and their order."""
-    path = "\x1f".join([str(root), *(str(name) for name in names)])
-    digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+    return int.from_bytes(_digest(root, names, size=8), "little") >> 1
+
+
+def derive_integer(root: int, *names: str | int) -> int:
+    """Returns an integer in [0, 2**512), derived in the same way.
+
+    For the few draws of one small record: ``divmod`` takes one after the other off it, in a tenth
+    of the time that building a generator takes.
+    """
+    return int.from_bytes(_digest(root, names, size=64), "little")
+
+
+def _digest(root: int, names: tuple[str | int, ...], size: int) -> bytes:
+    path = "\x1f".join([str(root), *map(str, names)])
+    return hashlib.blake2b(path.encode(), digest_size=size).digest()
 
 
 def generator(root: int, *names: str | int) -> np.random.Generator:

@@ -1,30 +1,18 @@
-"""One multiple-choice item to examples: which options are shown, in which order, in which words.
+"""One multiple-choice item to a question: which options are shown, and in which order.
 
-    MultipleChoiceItem ─► select ─► Question ─► render (answer format, instruction) ─► example
+    MultipleChoiceItem ─► select ─► Question ─► render.py
                              └────► reason to drop it
 
-Every choice is drawn from a seed derived from (root seed, the question's key), so an item gets the
-same options and words whatever stands beside it.
-
-How options are listed follows the answer: ``A. ..`` for letters, ``1. ..`` for numbers, ``- ..``
-for full text, where a label would offer a second way to answer. Letters are Latin in every
-language, as in EXAMS (Bulgarian included) and INCLUDE. An option is one line: white space in it,
-line breaks included, becomes single spaces, and a full-text answer repeats exactly that line.
+What is drawn depends on (root seed, the question's key) alone, so an item gets the same options
+whatever stands beside it. An option is one line: white space in it, line breaks included, becomes
+single spaces, and a full-text answer repeats exactly that line.
 """
 
-import string
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minilingua.core.records import (
-    AnswerFormat,
-    Choice,
-    InstructionExample,
-    Message,
-    MultipleChoiceItem,
-)
-from minilingua.core.seeding import content_id, derive_seed, generator
-from minilingua.mcqa.templates import Template
+from minilingua.core.records import MultipleChoiceItem
+from minilingua.core.seeding import content_id, derive_integer
 
 MAX_OPTION_CHARACTERS = 700
 """Longer options are not shown. Four of this length and the answer once more are 3,500
@@ -32,15 +20,16 @@ characters, about 900 tokens: with its question such an item stays under curatio
 4,000 characters and well inside 2,048 tokens. Of real SweFAQ answers this keeps three quarters;
 no option of EXAMS comes near it."""
 
-Templates = Mapping[str, Mapping[AnswerFormat, tuple[Template, ...]]]
-"""Language of the instruction ─► answer format ─► wordings."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """An item ready to be asked: its shown options, cleaned and in their shown order."""
 
-    item: MultipleChoiceItem
+    source: str
+    row: str
+    """Where it stands, for messages: ``<file>:<line or row, from 1>``."""
+    language: str
+    fact: str | None
     key: str
     """``content_id`` of language, question and correct answer; equal in every format."""
     text: str
@@ -49,6 +38,14 @@ class Question:
     """Shown options, each one line, all different."""
     answer: int
     """0-based index of the correct one in ``options``."""
+
+    def precedence(self) -> tuple[bool, str, str, tuple[str, ...], str]:
+        """Orders questions of one key: of repeated ones the first is kept.
+
+        One that names its fact comes before one that does not, then the source first in the
+        alphabet.
+        """
+        return self.fact is None, self.source, self.text, self.options, self.row
 
 
 def question_key(language: str, question: str, answer: str) -> str:
@@ -62,7 +59,9 @@ def normalise(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Returns text with every run of white space as one space."""
+    """Returns text with every run of white space as one space, none around it."""
+    if text.isprintable() and "  " not in text:  # nothing but single spaces: ten times as fast
+        return text.strip(" ")
     return " ".join(text.split())
 
 
@@ -80,15 +79,17 @@ def select(item: MultipleChoiceItem, shown_options: int, seed: int) -> Question 
     Returns:
         The question, or the reason to drop it: ``empty_question``, ``empty_option``,
         ``option_too_long`` (the correct one, or all others), ``repeated_answer`` (a distractor
-        equals the correct option) or ``too_few_options``.
+        equals the correct option), ``too_few_options`` or ``not_unicode`` (half a surrogate pair,
+        which JSON can spell and UTF-8 cannot).
     """
+    text = item.question.strip()
     options = [one_line(option) for option in item.options]
     correct = options[item.answer]
     # Case tells options apart: the genotypes AABB and aabb are two answers.
     others = dict.fromkeys(options[: item.answer] + options[item.answer + 1 :])
     short = [option for option in others if len(option) <= MAX_OPTION_CHARACTERS]
     reason = None
-    if not item.question.strip():
+    if not text:
         reason = "empty_question"
     elif "" in options:
         reason = "empty_option"
@@ -98,65 +99,43 @@ def select(item: MultipleChoiceItem, shown_options: int, seed: int) -> Question 
         reason = "too_few_options"
     elif len(correct) > MAX_OPTION_CHARACTERS or not short:
         reason = "option_too_long"
+    elif not _is_unicode(text, correct, *short):
+        reason = "not_unicode"
     if reason is not None:
         return reason
-    key = question_key(item.language, item.question, correct)
-    draw = generator(seed, "mcqa", "options", key)
-    drawn = draw.permutation(len(short))[: shown_options - 1]
-    shown = [correct, *(short[index] for index in drawn)]
-    order = [int(index) for index in draw.permutation(len(shown))]
+    key = question_key(item.language, text, correct)
+    randomness = derive_integer(seed, "mcqa", "options", key)
+    distractors, randomness = _draw(short, min(shown_options - 1, len(short)), randomness)
+    shown, _ = _draw([correct, *distractors], len(distractors) + 1, randomness)
     return Question(
-        item=item,
+        source=item.source,
+        row=item.row,
+        language=item.language,
+        fact=item.fact,
         key=key,
-        text=item.question.strip(),
-        options=tuple(shown[index] for index in order),
-        answer=order.index(0),
+        text=text,
+        options=tuple(shown),
+        answer=shown.index(correct),
     )
 
 
-def render(
-    question: Question,
-    answer_format: AnswerFormat,
-    instruction_language: str,
-    templates: Templates,
-    seed: int,
-) -> InstructionExample:
-    """Asks a question in one answer format, with an instruction in the given language."""
-    labels, candidates = _labels(question.options, answer_format)
-    wordings = templates[instruction_language][answer_format]
-    names = ("mcqa", "template", answer_format, instruction_language, question.key)
-    template = wordings[derive_seed(seed, *names) % len(wordings)]
-    listed = "\n".join(
-        f"{label} {option}" for label, option in zip(labels, question.options, strict=True)
-    )
-    return InstructionExample(
-        source=question.item.source,
-        row=question.item.row,
-        language=question.item.language,
-        task="mcqa",
-        messages=(
-            Message(role="user", content=template.fill(question.text, listed)),
-            Message(role="assistant", content=candidates[question.answer]),
-        ),
-        key=question.key,
-        choice=Choice(
-            question=question.text,
-            options=question.options,
-            candidates=candidates,
-            answer=question.answer,
-            answer_format=answer_format,
-            instruction_language=instruction_language,
-        ),
-        fact=question.item.fact,
-    )
+def _draw(pool: Sequence[str], count: int, randomness: int) -> tuple[list[str], int]:
+    """Draws without replacement; returns what was drawn, in its order, and what randomness is left.
+
+    The remainders of a number that is uniform up to 2**512 favour no element by more than one part
+    in 2**300 for pools of hundreds, and cost a tenth of building a generator.
+    """
+    left = list(pool)
+    drawn = []
+    for _ in range(count):
+        randomness, place = divmod(randomness, len(left))
+        drawn.append(left.pop(place))
+    return drawn, randomness
 
 
-def _labels(
-    options: tuple[str, ...], answer_format: AnswerFormat
-) -> tuple[list[str], tuple[str, ...]]:
-    """Returns what stands before each option, and what answers it."""
-    if answer_format == "text":
-        return ["-"] * len(options), options
-    names = string.ascii_uppercase if answer_format == "letter" else range(1, len(options) + 1)
-    candidates = tuple(str(name) for name, _ in zip(names, options, strict=False))
-    return [f"{candidate}." for candidate in candidates], candidates
+def _is_unicode(*texts: str) -> bool:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,20 +1,31 @@
 """Quotas instead of dice: how many items of a language get which answer format and instruction.
 
-    shares ─► expected counts (languages x classes, fractions) ─► whole numbers
+    shares ─► expected counts (languages x instructions x formats, fractions) ─► whole numbers
 
-The whole numbers are a controlled rounding: every cell is its expected count rounded down or up,
-each language's row sums to its items, and each column sums to the largest-remainder rounding of
-the total over languages. So 40/30/30 holds in every language within one item, and in total as
-exactly as integers allow (L. H. Cox, "A Constructive Procedure for Unbiased Controlled
-Rounding", JASA 1987, states the problem). Counts are exact fractions: no floating point decides.
+The whole numbers are a controlled rounding in all three ways at once. In every language each
+answer format, each instruction language and each combination of the two has its expected count
+rounded down or up. Over all languages so have the combinations, and the totals of formats and of
+instructions are their largest-remainder rounding. So 40/30/30 and 30/70 hold in every language
+within one item, and in total as exactly as integers allow. (L. H. Cox, "A Constructive Procedure
+for Unbiased Controlled Rounding", JASA 1987, states the problem. In three ways a solution need not
+exist; the search then widens the bounds of combinations, never those of formats and
+instructions.) Counts are exact fractions: no floating point decides.
 """
 
-from collections import deque
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 from minilingua.core.records import ANSWER_FORMATS, AnswerFormat
+
+_COLUMNS = len(ANSWER_FORMATS)
+
+Number = TypeVar("Number", int, Fraction)
+
+Cells = tuple[int, ...]
+"""Items by answer format with an English instruction, then those with an own one: 2 x 3 numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +50,7 @@ class LanguageQuota:
 def plan_quotas(
     items: Mapping[str, int], answer_formats: Mapping[AnswerFormat, float], english: float
 ) -> dict[str, LanguageQuota]:
-    """Crosses the two quotas for every language.
+    """Rounds the shares of every language.
 
     English itself takes no part in the second quota: its instructions are English either way, so
     it is planned as "own" throughout and neither fills nor empties the English share of others.
@@ -49,36 +60,23 @@ def plan_quotas(
         answer_formats: share of each answer format; a missing one is 0; they sum to 1.
         english: share of English instructions.
     """
-    languages = list(items)
-    shares = [_fraction(answer_formats.get(name, 0.0)) for name in ANSWER_FORMATS]
-    total = sum(shares)
-    formats = round_controlled(
-        [[items[language] * share / total for share in shares] for language in languages]
+    named = [_fraction(answer_formats.get(name, 0.0)) for name in ANSWER_FORMATS]
+    formats = [share / sum(named) for share in named]
+    abroad = _fraction(english)
+    crossed = [share * part for part in (abroad, 1 - abroad) for share in formats]
+    at_home = [Fraction(0)] * _COLUMNS + formats
+    others = [language for language in items if language != "en"]
+    *rounded, english_table = round_tables(
+        [[items[language] * share for share in crossed] for language in others],
+        apart=[items.get("en", 0) * share for share in at_home],
     )
-    english_share = _fraction(english)
-    instructions = round_controlled(
-        [
-            [size * english_share, size * (1 - english_share)]
-            for size in (0 if language == "en" else items[language] for language in languages)
-        ]
-    )
-    crossed = round_controlled(
-        [
-            [Fraction(with_english * count, max(items[language], 1)) for count in counts]
-            for language, counts, (with_english, _) in zip(
-                languages, formats, instructions, strict=True
-            )
-        ]
-    )
+    tables = dict(zip(others, rounded, strict=True)) | {"en": english_table}
     return {
         language: LanguageQuota(
-            english=dict(zip(ANSWER_FORMATS, row, strict=True)),
-            own={
-                name: count - taken
-                for name, count, taken in zip(ANSWER_FORMATS, counts, row, strict=True)
-            },
+            english=dict(zip(ANSWER_FORMATS, tables[language][:_COLUMNS], strict=True)),
+            own=dict(zip(ANSWER_FORMATS, tables[language][_COLUMNS:], strict=True)),
         )
-        for language, counts, row in zip(languages, formats, crossed, strict=True)
+        for language in items
     }
 
 
@@ -95,63 +93,85 @@ def largest_remainder(expected: Sequence[Fraction]) -> list[int]:
     return rounded
 
 
-def round_controlled(expected: Sequence[Sequence[Fraction]]) -> list[list[int]]:
-    """Rounds a table so that cells, row sums and column sums are all roundings of their own.
+def round_tables(expected: Sequence[Sequence[Fraction]], apart: Sequence[Fraction]) -> list[Cells]:
+    """Rounds one 2 x 3 table for each language, as the module describes.
 
-    Each row is rounded by largest remainder; then units move, within rows, from columns that got
-    too many to columns that got too few, along the path that costs the least fraction. Such a
-    path exists for tables of up to three columns: then a column, or two of three, can never be
-    owed more units than the rows with a fraction there can give (the max-flow min-cut condition).
+    A dynamic program over the languages: for each sum that the tables so far can have, the
+    roundings with the least total deviation. Only sums that are roundings themselves are kept, a
+    few dozen, and so the languages up to any one are balanced too.
 
     Args:
-        expected: rows of two or three counts; each row sums to a whole number.
+        expected: for each language the expected counts of ``Cells``, which sum to a whole number.
+        apart: those of a language that counts for the totals of formats and instructions only.
 
     Returns:
-        Whole numbers of the same shape. Row sums are unchanged, column sums are
-        ``largest_remainder`` of the expected column sums.
+        The tables, that of ``apart`` last.
     """
-    rows = [largest_remainder(row) for row in expected]
-    owed = [
-        wanted - got
-        for wanted, got in zip(
-            largest_remainder([sum(column, Fraction(0)) for column in zip(*expected, strict=True)]),
-            [sum(column) for column in zip(*rows, strict=True)],
-            strict=True,
-        )
+    sums = [sum(column, Fraction(0)) for column in zip(*expected, apart, strict=True)]
+    margins = [tuple(largest_remainder(margin)) for margin in _margins(sums)]
+    for width in itertools.count(1):
+        found = [
+            (deviation + more, (*chosen, table))
+            for total, (deviation, chosen) in _search(expected, width).items()
+            for more, table in _roundings(apart, width)
+            if list(_margins(_added(total, table))) == margins
+        ]
+        if found:
+            break
+    return list(min(found)[1])
+
+
+def _search(
+    expected: Sequence[Sequence[Fraction]], width: int
+) -> dict[Cells, tuple[Fraction, tuple[Cells, ...]]]:
+    """Returns sum of tables ─► (deviation, tables), of combinations that deviate by < ``width``."""
+    states: dict[Cells, tuple[Fraction, tuple[Cells, ...]]] = {
+        (0,) * (2 * _COLUMNS): (Fraction(0), ())
+    }
+    sums = [Fraction(0)] * (2 * _COLUMNS)
+    for row in expected:
+        sums = [one + other for one, other in zip(sums, row, strict=True)]
+        following: dict[Cells, tuple[Fraction, tuple[Cells, ...]]] = {}
+        for (more, table), (state, (deviation, chosen)) in itertools.product(
+            _roundings(row, width), states.items()
+        ):
+            total = _added(state, table)
+            if _are_near(total, sums, width):
+                candidate = (deviation + more, (*chosen, table))
+                following[total] = min(candidate, following.get(total, candidate))
+        states = following
+    return states
+
+
+def _roundings(row: Sequence[Fraction], width: int) -> list[tuple[Fraction, Cells]]:
+    """Returns (deviation, table) of every rounding of a table that rounds its margins as well."""
+    cells = [
+        range(max(0, value.__ceil__() - width), value.__floor__() + width + 1) for value in row
     ]
-    while any(owed):
-        for row, source, target in _cheapest_path(expected, rows, owed):
-            rows[row][source] -= 1
-            rows[row][target] += 1
-            owed[source] += 1
-            owed[target] -= 1
-    return rows
+    return [
+        (
+            sum((abs(cell - value) for cell, value in zip(table, row, strict=True)), Fraction(0)),
+            table,
+        )
+        for table in itertools.product(*cells)
+        if sum(table) == sum(row)
+        and all(_are_near(*pair, 1) for pair in zip(_margins(table), _margins(row), strict=True))
+    ]
 
 
-def _cheapest_path(
-    expected: Sequence[Sequence[Fraction]], rows: Sequence[Sequence[int]], owed: Sequence[int]
-) -> list[tuple[int, int, int]]:
-    """Returns moves (row, from column, to column) leading from a column with too many units.
+def _added(cells: Cells, others: Cells) -> Cells:
+    return tuple(one + other for one, other in zip(cells, others, strict=True))
 
-    Breadth first over columns, so at most one move fewer than there are columns.
-    """
-    start = min(range(len(owed)), key=lambda column: owed[column])
-    reached: dict[int, list[tuple[int, int, int]]] = {start: []}
-    queue = deque([start])
-    while queue:
-        source = queue.popleft()
-        if owed[source] > 0:
-            return reached[source]
-        for target in range(len(owed)):
-            moves = [
-                (cells[source] - cells[target], row)
-                for row, cells in enumerate(expected)
-                if rows[row][source] > cells[source] and rows[row][target] < cells[target]
-            ]
-            if target not in reached and moves:
-                reached[target] = [*reached[source], (min(moves)[1], source, target)]
-                queue.append(target)
-    raise ValueError("no controlled rounding: more than three columns?")
+
+def _margins(cells: Sequence[Number]) -> tuple[tuple[Number, ...], tuple[Number, ...]]:
+    """Returns the sums by answer format, and those by English and own instruction."""
+    english, own = cells[:_COLUMNS], cells[_COLUMNS:]
+    formats = tuple(one + other for one, other in zip(english, own, strict=True))
+    return formats, (sum(english[1:], english[0]), sum(own[1:], own[0]))
+
+
+def _are_near(counts: Sequence[int], expected: Sequence[Fraction], width: int) -> bool:
+    return all(abs(count - value) < width for count, value in zip(counts, expected, strict=True))
 
 
 def _fraction(share: float) -> Fraction:

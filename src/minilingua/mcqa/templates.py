@@ -1,13 +1,13 @@
 """Instruction templates: data files ``templates/<language>.yaml``, checked when they are loaded.
 
 A file lists templates under the answer format that they ask for. ``{question}`` and ``{options}``
-stand in each exactly once, ``{options}`` alone on its line. Filling one in replaces only these
-two: braces, percent signs or backslashes of a question are text like any other.
+stand in each exactly once, in this order, ``{options}`` alone on its line. Filling one in replaces
+only these two: braces, percent signs or backslashes of a question are text like any other.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -27,12 +27,23 @@ class Template:
 
     language: str
     answer_format: AnswerFormat
-    text: str
+    before: str
+    between: str
+    """Between question and options."""
+    after: str
 
     def fill(self, question: str, options: str) -> str:
         """Returns the prompt: the two texts put into the template, nothing else interpreted."""
-        texts = {"question": question, "options": options}
-        return _PLACEHOLDER.sub(lambda found: texts[found[1]], self.text)
+        return f"{self.before}{question}{self.between}{options}{self.after}"
+
+    def map(self, change: Callable[[str], str]) -> "Template":
+        """Returns the template with its own text changed."""
+        return replace(
+            self,
+            before=change(self.before),
+            between=change(self.between),
+            after=change(self.after),
+        )
 
 
 def load_templates(language: str) -> dict[AnswerFormat, tuple[Template, ...]]:
@@ -57,7 +68,7 @@ def parse_templates(
     Raises:
         DataError: not YAML; an answer format is unknown, missing or empty; a template is not
             text, is listed twice, has an unknown placeholder or a stray brace, has not each
-            placeholder exactly once, or ``{options}`` shares its line with other text.
+            placeholder exactly once and in order, or ``{options}`` shares its line with other text.
     """
     try:
         listed = YAML(typ="safe", pure=True).load(text)
@@ -87,8 +98,17 @@ def _parse_list(
         if text in texts[: number - 1]:
             raise DataError(f"{here}: listed twice: {text!r}")
         _check_placeholders(text, here)
-    return tuple(
-        Template(language=language, answer_format=answer_format, text=text) for text in texts
+    return tuple(_template(text, answer_format, language) for text in texts)
+
+
+def _template(text: str, answer_format: AnswerFormat, language: str) -> Template:
+    before, between, after = _PLACEHOLDER.split(text)[::2]  # the names stand between
+    return Template(
+        language=language,
+        answer_format=answer_format,
+        before=before,
+        between=between,
+        after=after,
     )
 
 
@@ -106,5 +126,7 @@ def _check_placeholders(text: str, here: str) -> None:
     rest = _PLACEHOLDER.sub("", text)
     if "{" in rest or "}" in rest:
         raise DataError(f"{here}: a brace outside the placeholders")
+    if found != list(_PLACEHOLDERS):
+        raise DataError(f"{here}: {{options}} has to stand after {{question}}")
     if "{options}" not in text.split("\n"):
         raise DataError(f"{here}: {{options}} has to stand alone on its line")

@@ -1,0 +1,127 @@
+"""Selected questions on disk between the two passes of the stage, so that memory stays flat.
+
+    <source>.tsv   the questions of a source, in the order in which they were read
+    Index          in memory, one a language: key, source and place of every question (22 bytes)
+
+The quotas need to know how many questions a language has before the first of them is written.
+Texts are escaped for JSON, as they are written in the end, so that tabs and line breaks can
+separate them.
+"""
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from minilingua.mcqa.build import Question
+from minilingua.mcqa.render import EscapedQuestion, escaped_question
+
+Index = npt.NDArray[np.void]
+"""[questions] of ``INDEX_TYPE``."""
+
+INDEX_TYPE = np.dtype([("key", "<u8"), ("offset", "<u8"), ("length", "<u4"), ("source", "<u2")])
+"""``key`` is the question's key as a number; ``source`` an index into the sources' names."""
+
+_CHUNK = 4096  # questions
+
+
+def spool_questions(path: Path, source: int, questions: Iterable[Question]) -> dict[str, Index]:
+    """Writes the questions of one source, one a line; returns where each language's stand."""
+    keys: dict[str, array[int]] = {}
+    places: dict[str, array[int]] = {}
+    offset = 0
+    with path.open("wb") as stream:
+        for item in questions:
+            line = _line(escaped_question(item)).encode()
+            stream.write(line)
+            keys.setdefault(item.language, array("Q")).append(int(item.key, 16))
+            places.setdefault(item.language, array("Q")).extend((offset, len(line)))
+            offset += len(line)
+    found = {}
+    for language, numbers in keys.items():
+        index = np.zeros(len(numbers), dtype=INDEX_TYPE)
+        index["key"] = numbers
+        index["offset"], index["length"] = np.asarray(places[language]).reshape(-1, 2).T
+        index["source"] = source
+        found[language] = index
+    return found
+
+
+class Spool:
+    """Reads questions back, in any order."""
+
+    def __init__(self, directory: Path, sources: Sequence[str]) -> None:
+        """Takes the names of the sources, in the order of their numbers in the index."""
+        self._paths = [directory / f"{source}.tsv" for source in sources]
+        self._files: list[int] = []
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Spool":
+        self._files = [
+            self._open.enter_context(path.open("rb", buffering=0)).fileno() for path in self._paths
+        ]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def questions(self, index: Index) -> Iterator[EscapedQuestion]:
+        """Yields the questions of an index, in its order."""
+        for begin in range(0, len(index), _CHUNK):
+            for _, offset, length, source in index[begin : begin + _CHUNK].tolist():
+                yield self._read(source, offset, length)
+
+    def _read(self, number: int, offset: int, length: int) -> EscapedQuestion:
+        line = os.pread(self._files[number], length, offset)
+        source, row, language, fact, key, answer, text, *options = line[:-1].decode().split("\t")
+        return EscapedQuestion(
+            Question(
+                source=source,
+                row=row,
+                language=language,
+                fact=fact or None,
+                key=key,
+                text=text,
+                options=tuple(options),
+                answer=int(answer),
+            )
+        )
+
+
+def distinct(parts: Sequence[Index], spool: Spool) -> tuple[Index, Counter[str]]:
+    """Merges the indexes of a language's sources, sorted by key, each key once.
+
+    Of equal keys the question that is first by ``Question.precedence`` stays, whatever order they
+    came in.
+
+    Returns:
+        The index, and how many repeated questions of each source were left out.
+    """
+    merged = np.concatenate([np.zeros(0, dtype=INDEX_TYPE), *parts])
+    merged = merged[np.argsort(merged["key"], kind="stable")]
+    begins = np.flatnonzero(np.diff(merged["key"], prepend=merged["key"][:1] + 1))
+    ends = np.append(begins[1:], len(merged))
+    kept = begins.copy()
+    repeated: Counter[str] = Counter()
+    for group in np.flatnonzero(ends - begins > 1):
+        questions = list(spool.questions(merged[begins[group] : ends[group]]))
+        best = min(range(len(questions)), key=lambda place: questions[place].precedence())
+        kept[group] += best
+        repeated.update(item.source for item in questions[:best] + questions[best + 1 :])
+    return merged[kept], repeated
+
+
+def _line(item: EscapedQuestion) -> str:
+    fields = (item.source, item.row, item.language, item.fact or "", item.key, str(item.answer))
+    return "\t".join([*fields, item.text, *item.options]) + "\n"
