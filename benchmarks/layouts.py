@@ -1,9 +1,9 @@
 """How the documents of a step lie: in the packs of a real plan, one a row, or all equally long.
 
-    packed   the packs of the plan: several documents a row
-    padded   the plan's conversations in their order, one a row; rows padded to the longest
-    equal    the same tokens cut into documents as long as a pack, every token a target but the
-             first: nothing to gain from packing, padding or prompts
+packed   the packs of the plan: several documents a row
+padded   the plan's conversations in their order, one a row; rows padded to the longest
+equal    the same tokens cut into documents as long as a pack, every token a target but the
+first: nothing to gain from packing, padding or prompts
 """
 
 from collections.abc import Callable, Mapping

@@ -129,9 +129,7 @@ def measure(
     from minilingua.megatron_model.weight_map import hf_to_megatron
     from minilingua.training.engine import build_engine
 
-    documents = arrange(
-        layout, data, steps=WARMUPS + repetitions, vocab_size=shape.vocab_size
-    )
+    documents = arrange(layout, data, steps=WARMUPS + repetitions, vocab_size=shape.vocab_size)
     train = params.train.model_copy(update={"micro_batch": documents.packs_per_step})
     params = params.model_copy(update={"train": train})
     drawn = random_tensors(
