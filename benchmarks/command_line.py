@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.pipeline.workspace import Workspace, checkout
-
 from benchmarks.harness import begin, interleave, timed
 from benchmarks.options import output_of, parser, repetitions_of
 from benchmarks.results import Result, report, row
+from tests.pipeline.workspace import Workspace, checkout
 
 UP_TO_DATE = "Data and pipelines are up to date."
 FIRST_STAGE = "fetch"

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from minilingua.chat.stream import encode_stream
 from minilingua.chat.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.core.records import Conversation
 from minilingua.params import Params
+from minilingua.params_file import load_params
 
 RAW_TARGET, TRL_TARGET = 0.85, 4.0
 _TOKENIZE = "tokenize"
@@ -141,7 +142,9 @@ def against_rows(
     tokenizer = AutoTokenizer.from_pretrained(str(TOKENIZER))
     dataset = to_dataset(conversations)
     length = params.pack.sequence_length
-    workers: Mapping[str, int | None] = {"1 process": None, f"{processes} processes": processes}
+    workers: dict[str, int | None] = {"1 process": None}
+    if processes > 1:
+        workers[f"{processes} processes"] = processes
     sides: dict[str, Side] = {"ours": stages(params)}
     for title, count in workers.items():
         sides[f"map, {title}"] = _as_tokenize(timed(map_template(dataset, tokenizer, count)))
@@ -186,10 +189,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     warnings.filterwarnings("ignore", module="transformers|trl|datasets")
     repetitions = repetitions_of(options)
-    params = compose(SHORT if options.short else FULL)
+    composed = compose(SHORT if options.short else FULL)
     rows: list[Row] = []
     checks: dict[str, Any] = {}
-    with line(params, STAGES, ready=options.line) as data:
+    with line(composed, STAGES, ready=options.line) as data:
+        params = load_params(data.path / "params.yaml")
         for name, joined in JOINED.items():
             place = data.scratch / name
             copy_corpus(data.path, place, joined=joined)
