@@ -3,7 +3,7 @@
 packed   the packs of the plan: several documents a row
 padded   the plan's conversations in their order, one a row; rows padded to the longest
 equal    the same tokens cut into documents as long as a pack, every token a target but the
-first: nothing to gain from packing, padding or prompts
+         first: nothing to gain from packing, padding or prompts
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from benchmarks.line import Line
 from benchmarks.transformers_side import packed_batch, padded_batch
 from minilingua.core.plan import PackPlan, SplitPlan, pack_ref, read_plan
 from minilingua.core.tokens import TokenizedConversation, open_token_file, write_token_file
@@ -37,27 +38,27 @@ class Documents:
     """Makes a step (0-based) a batch of transformers."""
 
 
-def arrange(layout: Layout, line: Path, *, steps: int, vocab_size: int) -> Documents:
+def arrange(layout: Layout, line: Line, *, steps: int, vocab_size: int) -> Documents:
     """Returns the documents of at least ``steps`` steps.
 
     Args:
         layout: how they lie.
-        line: directory in which the data stages have run.
+        line: where the data stages have run.
         steps: steps that will be trained.
         vocab_size: vocabulary of the model, no smaller than the tokenizer's.
 
     Raises:
         ValueError: the plan has too few steps.
     """
-    plan = read_plan(line / "data/plan")
-    tokens = line / "data/tokens"
+    plan = read_plan(line.path / "data/plan")
+    tokens = line.path / "data/tokens"
     if layout == "packed":
         schedule = plan.splits["train"]
     elif layout == "padded":
         schedule = _one_a_row(plan.splits["train"], steps)
     else:
-        tokens = line / "equal"
-        schedule = _equal(line / "data/tokens/train", tokens / "train", plan, steps)
+        tokens = line.scratch / "equal"
+        schedule = _equal(line.path / "data/tokens/train", tokens / "train", plan, steps)
     if schedule.steps < steps:
         raise ValueError(f"the plan has {schedule.steps} steps, {steps} are wanted")
     split = open_split(

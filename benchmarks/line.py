@@ -1,8 +1,9 @@
 """The project's own stages, run in a directory of their own: where the benchmarks' data is from."""
 
 import contextlib
-import sys
+import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,17 +23,40 @@ def compose(overrides: Sequence[str]) -> Params:
     return compose_params(overrides, ROOT / "conf")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Where the data is, and where a benchmark may write."""
+
+    path: Path
+    """The stages have run here. Read only."""
+    scratch: Path
+    """Empty at first, and gone afterwards."""
+
+
 @contextlib.contextmanager
-def line(params: Params, stages: Sequence[str] = DATA_STAGES) -> Iterator[Path]:
-    """Yields a temporary directory in which the stages have run, and makes it the current one."""
+def line(
+    params: Params, stages: Sequence[str] = DATA_STAGES, *, ready: Path | None = None
+) -> Iterator[Line]:
+    """Yields a line in which the stages have run.
+
+    Args:
+        params: what the stages are run with.
+        stages: which of them are needed.
+        ready: where they have run already, with other parameters perhaps.
+    """
     with TemporaryDirectory(prefix="minilingua-benchmark-") as name:
-        directory = Path(name)
-        write_text(directory / "params.yaml", render(params))
-        with contextlib.chdir(directory):
+        scratch = Path(name) / "scratch"
+        scratch.mkdir()
+        if ready is not None:
+            yield Line(path=ready.resolve(), scratch=scratch)
+            return
+        path = Path(name) / "line"
+        write_text(path / "params.yaml", render(params))
+        with contextlib.chdir(path):
             for stage in tqdm(stages, desc="data", unit="stage", disable=None):
                 # What the stages report is not the benchmark's output.
-                with contextlib.redirect_stdout(sys.stderr):
+                with contextlib.redirect_stdout(io.StringIO()):
                     code = main([stage])
                 if code != 0:
                     raise SystemExit(code)
-            yield directory
+        yield Line(path=path, scratch=scratch)

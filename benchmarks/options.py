@@ -36,6 +36,13 @@ def parser(module: str, description: str | None, *, repetitions: int) -> argpars
         "--threads", type=positive, default=2, help="cores that all may use (default: %(default)s)"
     )
     made.add_argument(
+        "--line",
+        type=Path,
+        metavar="DIRECTORY",
+        help="where the stages have run, such as the repository after `make repro`; it is only "
+        "read (default: they run in a temporary directory first)",
+    )
+    made.add_argument(
         "--output",
         type=Path,
         help=f"directory of the results (default: {RESULTS.name}/ beside the benchmarks, "

@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -98,7 +97,7 @@ def row(
 
 def machine() -> dict[str, Any]:
     """Describes this machine, without its name."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             packages[package] = version(package)
@@ -107,7 +106,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.system(),
         "python": platform.python_version(),
         "packages": packages,

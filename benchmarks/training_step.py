@@ -11,15 +11,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import WHOLE, Parts, Timings, begin, interleave
+from benchmarks.models import FULL, SHAPES, SHORT, Shape, make_engine, random_weights
 from benchmarks.options import output_of, parser, repetitions_of
 from benchmarks.results import Result, Row, report, row
 
 if TYPE_CHECKING:
     from benchmarks.layouts import Documents
+    from benchmarks.line import Line
     from benchmarks.transformers_side import TransformersTrainer
     from minilingua.params import Params
     from minilingua.training.engine import Engine
@@ -30,22 +31,6 @@ TOLERANCE = 1e-4
 COMPUTE = "forward_backward"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """A model to measure with."""
-
-    preset: str
-    """In conf/model."""
-    vocab_size: int
-    share: float
-    """Of the repetitions: large models take long, and vary less."""
-
-
-SHAPES = {
-    "5m": Shape(preset="5m", vocab_size=4096, share=1.0),
-    "smollm2-135m": Shape(preset="200m", vocab_size=49152, share=0.2),
-    "smoke": Shape(preset="smoke", vocab_size=1536, share=1.0),
-}
 TARGETS = {"packed": 1.5, "padded": 0.95, "equal": 0.95}
 _DESCRIPTIONS = {
     "packed": "packed",
@@ -118,36 +103,22 @@ class OptimizerClock:
 
 
 def measure(
-    shape: Shape, layout: Any, params: "Params", data: Path, repetitions: int
-) -> tuple[Timings, Duel]:
-    """Measures one model on one layout."""
-    import torch
-
+    shape: Shape, layout: Any, params: "Params", data: "Line", repetitions: int
+) -> tuple[Timings, float]:
+    """Measures one model on one layout; also returns the largest difference of the losses."""
     from benchmarks.layouts import arrange
     from benchmarks.transformers_side import TransformersTrainer
-    from minilingua.base_model.random_init import random_tensors
-    from minilingua.megatron_model.weight_map import hf_to_megatron
-    from minilingua.training.engine import build_engine
 
     documents = arrange(layout, data, steps=WARMUPS + repetitions, vocab_size=shape.vocab_size)
     train = params.train.model_copy(update={"micro_batch": documents.packs_per_step})
     params = params.model_copy(update={"train": train})
-    drawn = random_tensors(
-        params.model, shape.vocab_size, std=params.base.init_std, seed=params.seed
-    )
-    tensors = {name: torch.from_numpy(tensor) for name, tensor in drawn.items()}
-    engine = build_engine(
-        params,
-        hf_to_megatron(tensors, params.model),
-        vocab_size=shape.vocab_size,
-        backend="sdpa",
-        train=documents.split,
-    )
+    weights = random_weights(shape, params)
+    engine = make_engine(shape, params, weights, documents.split)
     clock = OptimizerClock(engine.optimizer)
     duel = Duel(
         engine=replace(engine, optimizer=clock),
         clock=clock,
-        theirs=TransformersTrainer(tensors, params.model, shape.vocab_size, train),
+        theirs=TransformersTrainer(weights, params.model, shape.vocab_size, train),
         documents=documents,
     )
     timings = interleave(
@@ -156,7 +127,7 @@ def measure(
         warmups=WARMUPS,
         label=f"{params.model.name} {layout}",
     )
-    return timings, duel
+    return timings, duel.largest_difference
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = arguments.parse_args(argv)
     settings = begin(options.threads)
-    models = options.models or (["smoke"] if options.short else ["5m", "smollm2-135m"])
+    models = options.models or (SHORT if options.short else FULL)
 
     import torch
 
@@ -190,23 +161,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     experiment = "smoke" if options.short else "sample"
     rows: list[Row] = []
     differences: dict[str, float] = {}
-    with line(compose([f"experiment={experiment}"])) as data, one_rank(), quiet():
+    with (
+        line(compose([f"experiment={experiment}"]), ready=options.line) as data,
+        one_rank(),
+        quiet(),
+    ):
         for name in models:
             shape = SHAPES[name]
             # A rate at which random weights of every shape learn steadily.
             params = compose([f"experiment={experiment}", f"model={shape.preset}", "train.lr=3e-4"])
             repetitions = max(2, round(shape.share * repetitions_of(options)))
             for layout in options.layouts:
-                timings, duel = measure(shape, layout, params, data, repetitions)
+                timings, difference = measure(shape, layout, params, data, repetitions)
                 case = f"{name}, {_DESCRIPTIONS[layout]}"
-                differences[case] = duel.largest_difference
+                differences[case] = difference
                 rows += _rows(timings, case, TARGETS[layout])
     report(
         Result(
             benchmark="training_step",
             claim="A training step against transformers (LlamaForCausalLM, sdpa, fused AdamW), "
             "fp32, CPU.",
-            settings={**settings, "experiment": experiment, "warmups": WARMUPS, "models": models},
+            settings={
+                **settings,
+                "experiment": experiment,
+                "warmups": WARMUPS,
+                "models": list(models),
+            },
             checks={
                 "largest_relative_difference_of_losses": differences,
                 "tolerance": TOLERANCE,

@@ -46,8 +46,8 @@ class RunSize:
 def estimate_run(params: Params) -> RunSize:
     """Returns the size of the training that ``params`` describe.
 
-    The number of steps of real data is reckoned from the published run's totals, because
-    filters and new revisions change them; of generated data nothing is assumed.
+    The steps of real data are an estimate from the published run's totals: filters and newer
+    revisions change them. Of generated data nothing is assumed.
     """
     parameters = count_parameters(params.model, params.tokenizer.vocab_size)
     pack, curate = params.pack, params.curate

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minilingua.chat import tokenize_stage
+from minilingua.chat import stream, tokenize_stage
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.core.errors import DataError, MissingInputError
@@ -30,7 +30,7 @@ def here(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def test_rows_in_the_order_of_the_file_as_the_encoder_makes_them(
     here: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenize_stage, "_BATCH", 7)  # several batches, the last one partial
+    monkeypatch.setattr(stream, "BATCH", 7)  # several batches, the last one partial
     tokenize_stage.run(params)
     encoder = ConversationEncoder(read_tokenizer_files(here / "models/tokenizer"))
     for split in SPLITS:
@@ -52,7 +52,7 @@ def test_bytes_do_not_depend_on_batches_or_runs(
 ) -> None:
     tokenize_stage.run(params)
     first = tree_digest(TOKENS)
-    monkeypatch.setattr(tokenize_stage, "_BATCH", 3)
+    monkeypatch.setattr(stream, "BATCH", 3)
     tokenize_stage.run(params)
     assert tree_digest(TOKENS) == first
     assert sorted(file.name for file in TOKENS.iterdir()) == sorted(

@@ -77,3 +77,16 @@ def test_installing_too_late_is_a_mistake_that_is_told() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert "imported before the CPU shim" in done.stderr
+
+
+def test_importing_megatron_says_nothing_beside_a_compiler_without_a_gpu() -> None:
+    # A CUDA build of torch warns through this logger where it finds nvcc and no GPU; a CPU build
+    # never does, so the test does it for it.
+    program = (
+        "import logging, minilingua.megatron_model.megatron\n"
+        "logging.getLogger('torch.utils.cpp_extension').warning('No CUDA runtime is found')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")

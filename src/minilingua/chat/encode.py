@@ -5,12 +5,13 @@ The mask is set by position: the assistant's text and the token that ends its tu
 whatever their ids are.
 """
 
+import itertools
 import json
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from minilingua.chat.template import TURN_SHAPES, ChatTemplate
@@ -47,6 +48,8 @@ class Encoded:
 class _Turn:
     """How one turn of a conversation of a certain shape is encoded."""
 
+    number: int
+    """Index among the encoder's turns."""
     lead: tuple[int, ...]
     """Control tokens before its text."""
     prefix: str
@@ -79,6 +82,7 @@ class ConversationEncoder:
         if self._space:  # Python replaces spaces sooner than a normalizer that tracks offsets
             self._texts.normalizer = None
         self._shapes: dict[tuple[Role, ...], tuple[_Turn, ...]] = {}
+        self._known: list[_Turn] = []
         self._tail = self.template.joints["assistant", None].ids
         self._prefix_ids = {
             joint.prefix: self._encode_text(joint.prefix).ids
@@ -121,17 +125,13 @@ class ConversationEncoder:
         self, conversations: Sequence[Conversation], encodings: Sequence[Encoding]
     ) -> list[Encoded]:
         """Joins what ``encode_texts`` returned for the same conversations."""
-        outcomes: list[Encoded] = []
-        position = 0
-        for conversation in conversations:
-            turns = self._turns(conversation)
-            outcomes.append(
-                self._assemble_one(conversation, turns, encodings[position : position + len(turns)])
-                if turns
-                else Encoded(conversation=None, reason="turns_do_not_alternate")
-            )
-            position += len(turns)
-        return outcomes
+        shapes = [self._turns(conversation) for conversation in conversations]
+        alternating = [pair for pair in zip(conversations, shapes, strict=True) if pair[1]]
+        joined = iter(self._join(alternating, [encoding.ids for encoding in encodings]))
+        return [
+            next(joined) if turns else Encoded(conversation=None, reason="turns_do_not_alternate")
+            for turns in shapes
+        ]
 
     def _turns(self, conversation: Conversation) -> tuple[_Turn, ...]:
         """Returns how to encode each turn; nothing where the turns do not alternate."""
@@ -143,54 +143,100 @@ class ConversationEncoder:
 
     def _plan(self, roles: tuple[Role, ...]) -> tuple[_Turn, ...]:
         joints = self.template.joints
-        return tuple(
+        known = len(self._known)
+        self._known += [
             _Turn(
+                number=number,
                 lead=joints[before, role].ids,
                 prefix=joints[before, role].prefix,
                 suffix=joints[role, after].suffix,
                 stripped=role in self.template.stripped,
                 supervised=role == "assistant",
             )
-            for before, role, after in zip((None, *roles), roles, (*roles[1:], None), strict=False)
-        )
-
-    def _assemble_one(
-        self, conversation: Conversation, turns: tuple[_Turn, ...], encodings: Sequence[Encoding]
-    ) -> Encoded:
-        ids: list[int] = []
-        targets: list[tuple[int, int]] = []
-        text_tokens = supervised = 0
-        for number, (turn, encoding) in enumerate(zip(turns, encodings, strict=True)):
-            ids += turn.lead
-            turn_ids = encoding.ids
-            led_by = (
-                self._prefix_tokens(turn, turn_ids, conversation.messages[number])
-                if turn.prefix
-                else 0
+            for number, (before, role, after) in enumerate(
+                zip((None, *roles), roles, (*roles[1:], None), strict=False), start=known
             )
-            own = len(turn_ids) - led_by
-            text_tokens += own
-            if turn.supervised and own:
-                begin = len(ids) + led_by
-                targets.append((begin, begin + own + 1))  # and the end of the turn
-                supervised += own + 1
-            ids += turn_ids
-        ids += self._tail
-        if not targets:
-            return Encoded(conversation=None, reason="no_supervised_tokens")
-        mask = np.zeros(len(ids), dtype=np.uint8)
-        for begin, end in targets:
-            mask[begin:end] = 1
-        return Encoded(
-            conversation=TokenizedConversation(
-                id=conversation.id,
-                # Twice as fast as numpy's own conversion of a list.
-                tokens=np.frombuffer(array("I", ids), dtype=np.uint32),
-                loss_mask=mask,
-            ),
-            supervised_tokens=supervised,
-            text_tokens=text_tokens,
-        )
+        ]
+        return tuple(self._known[known:])
+
+    def _join(
+        self,
+        conversations: Sequence[tuple[Conversation, tuple[_Turn, ...]]],
+        texts: Sequence[Sequence[int]],
+    ) -> list[Encoded]:
+        """Lays out a batch in one array, a few numpy calls for all turns together.
+
+        Args:
+            conversations: each with its turns.
+            texts: the ids of each turn's text, of all conversations one after the other.
+
+        Shape legend: c conversations, n turns, w text tokens, t all tokens.
+        """
+        if not conversations:
+            return []
+        turns = [turn for _, own in conversations for turn in own]
+        kind = np.fromiter((turn.number for turn in turns), np.int64, len(turns))  # [n]
+        size = np.fromiter(map(len, texts), np.int64, len(texts))  # [n]
+        last = np.cumsum([len(own) for _, own in conversations]) - 1  # [c]
+        first = np.concatenate([[0], last[:-1] + 1])  # [c]
+        lead = np.array([len(turn.lead) for turn in self._known])[kind]  # [n]
+        extent = lead + size
+        extent[last] += len(self._tail)
+        end = np.cumsum(extent)  # [n]
+        text_begin = end - extent + lead  # [n]
+
+        tokens = np.empty(end[-1], dtype=np.uint32)  # [t]
+        for index in np.unique(kind):
+            _put(tokens, (end - extent)[kind == index], self._known[index].lead)
+        _put(tokens, end[last] - len(self._tail), self._tail)
+        shift = text_begin - np.cumsum(size) + size
+        source = np.fromiter(itertools.chain.from_iterable(texts), np.uint32, int(size.sum()))
+        tokens[np.arange(len(source)) + np.repeat(shift, size)] = source
+
+        led_by = self._led_by(conversations, turns, texts)  # [n]
+        own = size - led_by
+        is_supervised = np.array([turn.supervised for turn in self._known])[kind]  # [n]
+        targets = np.flatnonzero(is_supervised & (own > 0))
+        edges = np.zeros(len(tokens) + 1, dtype=np.int8)
+        edges[(text_begin + led_by)[targets]] += 1
+        edges[(text_begin + size)[targets] + 1] -= 1  # after the end of the turn
+        mask = np.cumsum(edges[:-1], dtype=np.int8).view(np.uint8)  # [t]
+        supervised = np.zeros(len(turns), dtype=np.int64)
+        supervised[targets] = own[targets] + 1
+        return [
+            Encoded(
+                conversation=TokenizedConversation(
+                    id=conversation.id, tokens=tokens[begin:stop], loss_mask=mask[begin:stop]
+                ),
+                supervised_tokens=targets_of_it,
+                text_tokens=text_tokens,
+            )
+            if targets_of_it
+            else Encoded(conversation=None, reason="no_supervised_tokens")
+            for (conversation, _), begin, stop, targets_of_it, text_tokens in zip(
+                conversations,
+                (end - extent)[first].tolist(),
+                end[last].tolist(),
+                np.add.reduceat(supervised, first).tolist(),
+                np.add.reduceat(own, first).tolist(),
+                strict=True,
+            )
+        ]
+
+    def _led_by(
+        self,
+        conversations: Sequence[tuple[Conversation, tuple[_Turn, ...]]],
+        turns: Sequence[_Turn],
+        texts: Sequence[Sequence[int]],
+    ) -> npt.NDArray[np.int64]:
+        """Returns [n] how many tokens of a turn's text are the template's, before its content."""
+        led_by = np.zeros(len(turns), dtype=np.int64)
+        if any(self._prefix_ids):
+            messages = (message for item, _ in conversations for message in item.messages)
+            for index, (turn, message) in enumerate(zip(turns, messages, strict=True)):
+                if turn.prefix:
+                    led_by[index] = self._prefix_tokens(turn, texts[index], message)
+        return led_by
 
     def _prefix_tokens(self, turn: _Turn, ids: Sequence[int], message: Message) -> int:
         """Returns how many tokens of a turn begin in the template's text before its content."""
@@ -200,6 +246,12 @@ class ConversationEncoder:
         # The content's first characters were merged into the prefix: ask where tokens begin.
         offsets = self._encode_text(turn.text(message)).offsets
         return sum(begin < len(turn.prefix) for begin, _ in offsets)
+
+
+def _put(target: npt.NDArray[np.uint32], places: npt.NDArray[np.int64], ids: Sequence[int]) -> None:
+    """Writes the same ids at every place."""
+    for offset, token in enumerate(ids):
+        target[places + offset] = token
 
 
 def turns_alternate(roles: Sequence[Role]) -> bool:

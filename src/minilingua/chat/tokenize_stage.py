@@ -2,17 +2,15 @@
 
 import csv
 import io
-import itertools
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tqdm import tqdm
 
 from minilingua.chat.encode import ConversationEncoder
+from minilingua.chat.stream import encode_stream
 from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.core.files import (
     read_jsonl,
@@ -29,7 +27,6 @@ from minilingua.params import Params
 CONVERSATIONS = Path("data/conversations")
 TOKENIZER = Path("models/tokenizer")
 OUTPUT = Path("data/tokens")
-_BATCH = 512  # conversations
 _COLUMNS = (
     "split",
     "language",
@@ -38,8 +35,6 @@ _COLUMNS = (
     "supervised_tokens",
     "tokens_per_word",
 )
-
-Item = TypeVar("Item")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,39 +98,19 @@ def _tokenized(
     manifest: Manifest,
     progress: "tqdm[object]",
 ) -> Iterator[TokenizedConversation]:
-    """Yields the conversations of a file in its order, counting kept and dropped ones.
-
-    The tokenizer works on the next batch, outside the interpreter's lock, while this one is
-    assembled and written.
-    """
-    with ThreadPoolExecutor(max_workers=1) as ahead:
-        batches = _batches(read_jsonl(source, Conversation), _BATCH)
-        batch = next(batches, None)
-        pending = ahead.submit(encoder.encode_texts, batch) if batch else None
-        while batch and pending:
-            following = next(batches, None)
-            encodings = pending.result()
-            pending = ahead.submit(encoder.encode_texts, following) if following else None
-            for conversation, outcome in zip(
-                batch, encoder.assemble(batch, encodings), strict=True
-            ):
-                if outcome.conversation is None:
-                    manifest.drop(outcome.reason, conversation.source, conversation.language)
-                    continue
-                manifest.keep(conversation.source, conversation.language)
-                counts.conversations += 1
-                counts.tokens += len(outcome.conversation.tokens)
-                counts.supervised_tokens += outcome.supervised_tokens
-                counts.text_tokens += outcome.text_tokens
-                counts.words += sum(len(item.content.split()) for item in conversation.messages)
-                yield outcome.conversation
-            progress.update(len(batch))
-            batch = following
-
-
-def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    while batch := list(itertools.islice(items, size)):
-        yield batch
+    """Yields the conversations of a file in its order, counting kept and dropped ones."""
+    for conversation, outcome in encode_stream(encoder, read_jsonl(source, Conversation)):
+        progress.update()
+        if outcome.conversation is None:
+            manifest.drop(outcome.reason, conversation.source, conversation.language)
+            continue
+        manifest.keep(conversation.source, conversation.language)
+        counts.conversations += 1
+        counts.tokens += len(outcome.conversation.tokens)
+        counts.supervised_tokens += outcome.supervised_tokens
+        counts.text_tokens += outcome.text_tokens
+        counts.words += sum(len(item.content.split()) for item in conversation.messages)
+        yield outcome.conversation
 
 
 def _csv(table: list[tuple[str, str, TokenCounts]]) -> str:

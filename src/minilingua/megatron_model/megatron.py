@@ -21,6 +21,9 @@ def quiet() -> Iterator[None]:
         yield
 
 
+# Megatron loads torch's compiler front end, which tells a machine with nvcc and no GPU of it.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
 with quiet():  # about each optional package (Apex, TransformerEngine) that is not installed
     from megatron.core import dist_checkpointing, parallel_state, tensor_parallel
     from megatron.core.dist_checkpointing.core import CheckpointingException

@@ -1,0 +1,117 @@
+"""Every benchmark at its shortest, on real data: it runs, and its result is well formed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import checkpoint, command_line, tokenization, training_step
+from benchmarks.training_step import Duel
+from minilingua.megatron_model.megatron import quiet
+from tests.pipeline.workspace import ROOT, Workspace
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def result_of(main: Main, ready: Path, output: Path, *arguments: str) -> dict[str, Any]:
+    """Runs a benchmark and returns what it wrote, after checking what all of them promise."""
+    common = ["--short", "--repetitions", "1", "--line", str(ready), "--output", str(output)]
+    with quiet():  # transformers and datasets warn of their own future
+        assert main([*common, *arguments]) == 0
+    (file,) = output.glob("*.json")
+    result: dict[str, Any] = json.loads(file.read_text())
+    assert file.with_suffix(".md").exists()
+    assert result["rows"]
+    for item in result["rows"]:
+        assert item["ratio"] > 0
+        assert item["seconds"] >= 0
+        assert item["repetitions"] >= 1
+    assert result["machine"]["packages"]["torch"]
+    return result
+
+
+def test_training_step(ready: Path, tmp_path: Path) -> None:
+    result = result_of(training_step.main, ready, tmp_path)
+    assert [item["target"] for item in result["rows"]] == [1.5, None, 0.95, None, 0.95, None]
+    differences = result["checks"]["largest_relative_difference_of_losses"]
+    assert len(differences) == 3
+    assert all(difference <= training_step.TOLERANCE for difference in differences.values())
+
+
+def test_other_losses_end_the_comparison() -> None:
+    duel = Duel(engine=None, clock=None, theirs=None, documents=None)  # type: ignore[arg-type]  # not trained
+    duel._compare("ours", 0, 5.0, 1.0)
+    duel._compare("transformers", 0, 5.0001, 1.0)
+    duel._compare("transformers", 1, 5.0, 1.0)
+    with pytest.raises(SystemExit, match="void: at step 2 our loss is 5"):
+        duel._compare("ours", 1, 5.001, 1.0)
+    duel._compare("ours", 2, 5.0, 1.0)
+    with pytest.raises(SystemExit, match=r"gradient norm 1\.00000.*transformers 5\.000000 \(1\.01"):
+        duel._compare("transformers", 2, 5.0, 1.01)
+
+
+def test_tokenization(ready: Path, tmp_path: Path) -> None:
+    result = result_of(tokenization.main, ready, tmp_path)
+    against = " ".join(item["against"] for item in result["rows"])
+    assert "encode_batch" in against
+    assert "apply_chat_template" in against
+    assert ("SFTTrainer" in against) == (find_spec("trl") is not None)
+    sample, long = result["checks"]["sample"], result["checks"]["long"]
+    assert 0 < sample["supervised_tokens"] < sample["tokens"]
+    assert long["conversations"] < sample["conversations"]
+
+
+def test_checkpoint(ready: Path, tmp_path: Path) -> None:
+    result = result_of(checkpoint.main, ready, tmp_path)
+    cases = [item["case"] for item in result["rows"]]
+    assert [case.split(": ")[1] for case in cases] == [
+        "save",
+        "load",
+        "load without its check",
+        "save",
+        "load",
+    ]
+    sizes = result["checks"]["bytes"]["smoke"]
+    assert sizes["state"] > 2 * sizes["weights"]  # weights and two moments
+
+
+@pytest.mark.pipeline
+def test_command_line(tmp_path: Path) -> None:
+    repository = Workspace(path=tmp_path / "repository")
+    repository.path.mkdir()
+    repository.run("git", "init", "--quiet")
+    repository.run("dvc", "init", "--quiet")
+    (repository.path / "dvc.yaml").write_text("stages: {fetch: {cmd: echo a > a, outs: [a]}}\n")
+    assert repository.repro() == ["fetch"]
+    result = result_of(command_line.main, repository.path, tmp_path / "results")
+    assert [item["measure"] for item in result["rows"]] == ["time"] * 4
+    (repository.path / "a").write_text("b\n")
+    with pytest.raises(SystemExit, match="not everything is up to date"):
+        result_of(command_line.main, repository.path, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [checkpoint, command_line, tokenization, training_step],
+    ids=lambda item: item.__name__,
+)
+def test_help_says_how_to_run(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        module.main(["--help"])
+    said = capsys.readouterr().out
+    assert f"python -m {module.__name__}" in said
+    assert "--short" in said
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom benchmarks.training_step import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
