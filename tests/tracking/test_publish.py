@@ -6,7 +6,8 @@ from minilingua.core.errors import DataError
 from minilingua.core.files import write_text
 from minilingua.tracking.lineage import dvc_md5
 from minilingua.tracking.track import main
-from tests.tracking.workspace import Workspace, training_events
+from minilingua.tracking.training_record import read_published
+from tests.tracking.workspace import RUN_KEY, Workspace, training_events
 
 
 def track(*arguments: str) -> None:
@@ -39,6 +40,16 @@ def test_everything_of_a_line_is_attached(workspace: Workspace) -> None:
     assert datasets["exams"]["rows"] == 11
     assert {"conversations/train", "conversations/validation", "conversations/test"} < set(datasets)
     assert len(dump["inputs"]) == len(datasets) == 5
+
+
+def test_of_trainings_that_went_the_same_way_the_current_one_has_the_model(
+    workspace: Workspace,
+) -> None:
+    workspace.train(run_key="a" * 16)  # before a change of code that changes no number
+    workspace.whole_line()
+    assert read_published().run_key == RUN_KEY
+    workspace.begin("a" * 16, attempt=2)  # as the worker does when it publishes a run again
+    assert read_published().run_key == "a" * 16
 
 
 def test_headline_scores_are_metrics_and_all_scores_a_table(workspace: Workspace) -> None:

@@ -128,12 +128,17 @@ def read_run(directory: Path) -> Training:
 def read_published() -> Training:
     """Reads the training of ``reports/train/``, with its telemetry if its run directory is here.
 
+    Trainings under several run keys may have gone the same way, as after a change of code that
+    changes no number: it is then the current one, or else the newest.
+
     Raises:
         MissingInputError: ``reports/train/events.jsonl`` is missing.
     """
     path = require(EVENTS, made_by="minilingua train")
     published = path.read_bytes()
-    for directory in run_directories():
+    current = current_run()
+    candidates = [current] if current is not None else []
+    for directory in [*candidates, *reversed(run_directories())]:
         if (directory / "events.jsonl").exists():
             run = read_run(directory)
             lines = "".join(dump_record(event) + "\n" for event in run.events)
