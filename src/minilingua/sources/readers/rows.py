@@ -39,13 +39,14 @@ def text(values: dict[str, Any], *path: str) -> str:
 
     Raises:
         UnexpectedShapeError: a key is missing, or the value is not text.
+        RejectedRowError: the text holds half a character.
     """
     value = lookup(values, *path)
     if value is None:
         return ""
     if not isinstance(value, str):
         raise UnexpectedShapeError(f"{'.'.join(path)}: expected text, found {value!r:.60}")
-    return value.strip()
+    return _whole(value, ".".join(path)).strip()
 
 
 def lookup(values: dict[str, Any], *path: str) -> Any:
@@ -67,9 +68,22 @@ def texts(value: Any, where: str) -> list[str]:
 
     Raises:
         UnexpectedShapeError: it is not such a list.
+        RejectedRowError: a text holds half a character.
     """
     if not isinstance(value, list) or not all(
         item is None or isinstance(item, str) for item in value
     ):
         raise UnexpectedShapeError(f"{where}: expected a list of texts, found {value!r:.60}")
-    return [(item or "").strip() for item in value]
+    return [_whole(item or "", where).strip() for item in value]
+
+
+def _whole(value: str, where: str) -> str:
+    """Returns text that UTF-8 can hold: JSON may escape one half of a surrogate pair alone."""
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise RejectedRowError(
+                "broken_text", f"{where}: half a character at {error.start}"
+            ) from error
+    return value
