@@ -21,9 +21,10 @@ def generator(root: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(derive_seed(root, *names)))
 
 
-def hash64(text: str, salt: str = "") -> int:
+def hash64(text: str | bytes, salt: str = "") -> int:
     """Returns a number in [0, 2**64) that depends on the text alone: the same on every machine."""
-    digest = hashlib.blake2b(text.encode(), digest_size=8, salt=salt.encode()[:16]).digest()
+    data = text.encode() if isinstance(text, str) else text
+    digest = hashlib.blake2b(data, digest_size=8, salt=salt.encode()[:16]).digest()
     return int.from_bytes(digest, "big")
 
 
