@@ -104,7 +104,7 @@ def markup_residue(texts: Texts) -> str | None:
 
 @cache
 def _patterns() -> Mapping[str, tuple[tuple[str, re.Pattern[str]], ...]]:
-    """Returns for each language: (a sign without which the pattern cannot match, the pattern)."""
+    """Returns for each language: (text without which the pattern cannot match, the pattern)."""
     source = files("minilingua.curation") / "translated_code.yaml"
     listed = YAML(typ="safe", pure=True).load(source.read_text(encoding="utf-8"))
     return {code: _language_patterns(words) for code, words in listed.items()}
@@ -114,7 +114,8 @@ def _language_patterns(
     words: Mapping[str, list[str]],
 ) -> tuple[tuple[str, re.Pattern[str]], ...]:
     either = {kind: f"(?:{'|'.join(listed)})" for kind, listed in words.items()}
-    loop = rf"\b{either['for']} \w+ {either['in']} ?{either['range']} ?\("
+    arguments = r" \((?:[^()\n]|\([^()\n]*\))*\)"
+    loop = rf"\b{either['for']} \w+ {either['in']} ?{either['range']}(?:\(|{arguments} ?:)"
     condition = rf"^[ \t]*{either['if']} [^\n:]{{1,60}}(?:[=!<>]=|%)[^\n:]{{1,60}}:[ \t]*(?:#.*)?$"
     output = rf"\b{either['print']}\(f?[\"'“”„«]"
     console = rf"\b{either['console']}\.log\("
@@ -123,6 +124,6 @@ def _language_patterns(
         ("(", re.compile(f"{loop}|{output}|{console}", re.IGNORECASE)),
         ("=", re.compile(condition, re.IGNORECASE | re.MULTILINE)),
         ("%", re.compile(condition, re.IGNORECASE | re.MULTILINE)),
-        ("*", re.compile(query)),
+        *((word, re.compile(query)) for word in words["select"]),
         ("(", re.compile(rf"\b{either['static']}\b", re.IGNORECASE)),
     )
