@@ -33,7 +33,7 @@ def splits_of(spool: Spool) -> Splits:
     return base_splits(RULE, (), spool.rows["place"])
 
 
-def kept(examples: list[InstructionExample]) -> set[tuple[str, str, str, int]]:
+def kept(examples: list[InstructionExample]) -> set[tuple[str, int, int, int]]:
     """Returns language, source, id and split of the rows that stay."""
     with TemporaryDirectory() as directory:
         spooled(Path(directory), examples)

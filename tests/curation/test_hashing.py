@@ -54,10 +54,10 @@ def test_a_hash_does_not_depend_on_where_the_word_stands() -> None:
 def plain_hash(word: str) -> int:
     """Returns the hash of one word as its definition has it, in Python's whole numbers."""
     base, mask = 0x9E3779B97F4A7C15, (1 << 64) - 1
-    total = sum((byte + 1) * pow(base, place) for place, byte in enumerate(word.encode())) & mask
+    total = sum((byte + 1) * base**place for place, byte in enumerate(word.encode())) & mask
     total ^= total >> 31
     total = total * 0xBF58476D1CE4E5B9 & mask
-    return total ^ total >> 31
+    return int(total ^ total >> 31)
 
 
 @given(LINES)

@@ -19,7 +19,7 @@ from minilingua.curation.prepare import (
 from minilingua.curation.rows import Spool
 from tests.curation.examples import RULE, SETTINGS, Given, example, spooled
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)))
+TEXT = st.text()
 CHOICE = st.builds(
     Choice,
     question=TEXT,

@@ -181,9 +181,7 @@ def test_rows_that_overlap_a_benchmark_are_dropped_and_reported(tmp_path: Path) 
     assert all(one.is_dropped and not one.is_whole and one.key is None for one in report)
     assert ledger.manifest.reasons()["benchmark_overlap"] == len(report)
     assert not any(run.upper() in row.messages[0].content for row in found["train"])
-    held = [
-        r for s in ("validation", "test") for r in found[s] if run.upper() in r.messages[0].content
-    ]  # type: ignore[index]
+    held = [r for s in SPLITS[1:] for r in found[s] if run.upper() in r.messages[0].content]
     assert len(held) + len(report) == 8
     assert ledger.manifest.details["contamination"]["benchmarks/quiz"] == {
         "items_found": 1,

@@ -54,8 +54,17 @@ def test_a_question_is_read_without_template_and_labels() -> None:
 
 
 def test_all_turns_are_read() -> None:
-    turns = (("system", "S"), ("user", "U1"), ("assistant", "A1"), ("user", "U2"))
-    texts = read_texts(example(turns=(*turns, ("assistant", "A2"))))
+    texts = read_texts(
+        example(
+            turns=(
+                ("system", "S"),
+                ("user", "U1"),
+                ("assistant", "A1"),
+                ("user", "U2"),
+                ("assistant", "A2"),
+            )
+        )
+    )
     assert texts.prompt == "S\nU1\nU2"
     assert texts.answer == "A1\nA2"
     assert texts.folded_answer == "a1\na2"
