@@ -24,8 +24,8 @@ def generator(root: int, *names: str | int) -> np.random.Generator:
 def hash64(text: str | bytes, salt: str = "") -> int:
     """Returns a number in [0, 2**64) that depends on the text alone: the same on every machine."""
     data = text.encode() if isinstance(text, str) else text
-    digest = hashlib.blake2b(data, digest_size=8, salt=salt.encode()[:16]).digest()
-    return int.from_bytes(digest, "big")
+    salted = salt.encode()[:16] if salt else b""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, salt=salted).digest(), "big")
 
 
 def unit_hash(text: str, salt: str = "") -> float:

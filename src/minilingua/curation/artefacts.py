@@ -79,11 +79,11 @@ def repetition(texts: Texts) -> str | None:
         if len(lines) >= MINIMUM_LINES and 2 * len(set(lines)) < len(lines):
             line, times = Counter(lines).most_common(1)[0]
             return f"{times} times {line:.60}"
-    if texts.is_code:
+    if texts.is_code or texts.folded_answer.count(" ") < MINIMUM_WORDS - 1:
         return None
     spoken = texts.folded_answer.split(" ")
     distinct = set(spoken)
-    if len(spoken) >= MINIMUM_WORDS and len(distinct) < MINIMUM_DISTINCT_WORDS * len(spoken):
+    if len(distinct) < MINIMUM_DISTINCT_WORDS * len(spoken):
         return f"{len(distinct)} different words of {len(spoken)}"
     return None
 

@@ -37,7 +37,7 @@ def hash_words(lines: bytes) -> WordHashes:
     starts = np.empty_like(ends)
     starts[:1] = 0
     starts[1:] = ends[:-1] + 1
-    powers, inverses = _powers(1 << max(16, len(text).bit_length()))
+    powers, inverses = _powers(1 << max(19, len(text).bit_length()))
     sums = np.empty(len(text) + 1, dtype=np.uint64)
     sums[0] = 0
     np.cumsum((text + np.uint64(1)) * powers[: len(text)], out=sums[1:])
@@ -67,7 +67,7 @@ def hash_runs(words: WordHashes, length: int) -> tuple[Hashes, Indices]:
     return runs[within], np.flatnonzero(within)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Returns the powers of the base and of its inverse, both of shape [size]."""
     return (

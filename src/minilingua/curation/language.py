@@ -19,9 +19,7 @@ from minilingua.curation.texts import Texts
 MINIMUM_SCRIPT_SHARE = 0.5
 """Least share of a text's letters in the script of its language."""
 MINIMUM_LETTERS = 40
-"""Shorter texts are not identified."""
-FIRST_LETTERS = 100
-"""As much of a text is looked at first: nearly always it is in the right language."""
+"""Shorter texts are not identified; as much is looked at first, and nearly always in order."""
 ALL_LETTERS = 500
 """As much of a text is looked at before it counts as foreign."""
 MINIMUM_CONFIDENCE = 0.8
@@ -42,6 +40,8 @@ _RELATIVES = {
 }
 """Languages so near that the identifier mixes them up: they count as the language itself."""
 
+_SCRIPT_CHARACTERS = 400
+"""As much of a text is looked at for its script."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SCRIPTS = {
     "Latn": re.compile("[A-Za-zªºÀ-ÖØ-öø-ʯḀ-ỿ]+"),
@@ -49,6 +49,8 @@ _SCRIPTS = {
     "Grek": re.compile("[Ͱ-Ͽἀ-῿]+"),
 }
 """Letters of each ISO 15924 script that our languages are written in, by Unicode block."""
+_BEYOND_LATIN = re.compile("[Ͱ-ᷟἀ-῿Ⰰ-\uffff\U00010000-\U0001efff]")
+"""What may be a letter of another script than Latin."""
 
 
 def judged_texts(texts: Texts) -> tuple[str, str]:
@@ -79,13 +81,22 @@ def foreign_script(texts: Texts) -> str | None:
 
 
 def script_share(text: str, script: str) -> float | None:
-    """Returns the share of a text's letters that belong to a script; None without letters."""
+    """Returns the share of letters at a text's beginning that belong to a script; None without."""
+    text = text[:_SCRIPT_CHARACTERS]
+    if script == "Latn" and (_is_latin1(text) or not _BEYOND_LATIN.search(text)):
+        return 1.0 if _LETTERS.search(text) else None
     letters = sum(map(len, _LETTERS.findall(text)))
     if not letters:
         return None
-    if script == "Latn" and text.isascii():
-        return 1.0
     return sum(map(len, _SCRIPTS[script].findall(text))) / letters
+
+
+def _is_latin1(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def foreign_language(texts: Texts) -> str | None:
@@ -108,7 +119,7 @@ def identify(text: str, language: str) -> str | None:
         fastText's code and its probability, such as ``nl 0.97``, or None: it is the language, a
         near relative of it, too short, or not sure.
     """
-    letters = _letters(text, FIRST_LETTERS)
+    letters = _letters(text, MINIMUM_LETTERS)
     if len(letters) < MINIMUM_LETTERS:
         return None
     expected = _RELATIVES.get(language, set()) | {language}

@@ -48,7 +48,7 @@ ROW = np.dtype(
 
 _BUFFER = 1 << 18
 _RECORDS = 4096
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 @dataclass(slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class Spool:
         return self._read(index, ".words", int(row["words_at"]), int(row["words_size"]) - 1)
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Yields the words of all rows in order: first row, and many lines of about 1 MiB."""
+        """Yields the words of all rows in order: first row, and many lines of about 256 KiB."""
         for stem, first, last in zip(self._stems, self._starts[:-1], self._starts[1:], strict=True):
             sizes = self.rows["words_size"][first:last].astype(np.int64)
             ends = np.cumsum(sizes)
