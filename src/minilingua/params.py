@@ -14,6 +14,9 @@ from minilingua.core.records import AnswerFormat
 LanguageCode = Literal[
     "en", "de", "es", "fr", "it", "pt", "nl", "pl", "cs", "bg", "el", "fi", "sv", "code"
 ]
+FilterName = Literal[
+    "wrong_script", "refusal", "repetition", "translated_code", "markup_residue", "wrong_language"
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -62,6 +65,9 @@ class SourcesParams(Section):
     evaluation_sets: Literal["exclude", "include"]
     """exclude: without benchmarks and test splits, which should not be trained on; include: with
     them, as the reference was trained. The sample is generated and complete."""
+    benchmarks: str | None
+    """Directory of benchmarks, one file a set (jsonl, parquet, txt), which no training row may
+    overlap; null: only the run's own validation and test are looked for."""
     sample: SampleParams
     """Size of the generated sample; for origin sample only."""
 
@@ -103,10 +109,17 @@ class McqaParams(Section):
 
 
 class CurateParams(Section):
-    """Filters and the split."""
+    """Filters, duplicates and the split."""
 
     max_characters: Count
     """Longer conversations are dropped."""
+    filters: tuple[FilterName, ...]
+    """Filters that look at content; a row is dropped under the first one that finds something."""
+    prefer: tuple[str, ...]
+    """Of equal rows that of the first of these sources stays; sources not named come last."""
+    near_duplicates: Annotated[float, Field(ge=0.5, le=1)] | None
+    """Least Jaccard similarity (runs of three words) of both prompts and answers at which a row is
+    a near duplicate; null: only equal texts are duplicates."""
     validation: Share
     """Share of questions, by content hash, for validation loss and early stopping."""
     test: Share

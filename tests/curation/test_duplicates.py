@@ -1,17 +1,77 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minilingua.curation.duplicates import DuplicateIndex, text_digest
-from tests.curation.examples import example
+from minilingua.core.records import InstructionExample
+from minilingua.curation.duplicates import find_copies
+from minilingua.curation.publish import base_splits
+from minilingua.curation.rows import Spool
+from minilingua.curation.splits import TRAIN, Splits
+from minilingua.curation.texts import fold
+from tests.curation.examples import RULE, example, spooled
 
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("Blue", "BLUE"), ("a  b", " a\nb "), ("é", "e\u0301"), ("Straße", "STRASSE")],
+SOURCES = st.sampled_from(["aya", "alpaca", "bactrian_x"])
+ROWS = st.lists(
+    st.builds(
+        lambda prompt, language, source, fact: example(
+            prompt, "x", language=language, source=source, fact=fact
+        ),
+        st.text("abcAB ", max_size=3).map("a{}".format),
+        st.sampled_from(["en", "de"]),
+        SOURCES,
+        st.sampled_from([None, "fact 1", "fact 2"]),
+    ),
+    max_size=30,
 )
-def test_case_space_and_encoding_do_not_tell_texts_apart(first: str, second: str) -> None:
-    assert text_digest(example(first, "x")) == text_digest(example(second, "x", source="alpaca"))
+
+
+def splits_of(spool: Spool) -> Splits:
+    return base_splits(RULE, (), spool.rows["place"])
+
+
+def kept(examples: list[InstructionExample]) -> set[tuple[str, int, int, int]]:
+    """Returns language, source, id and split of the rows that stay."""
+    with TemporaryDirectory() as directory:
+        spooled(Path(directory), examples)
+        spools = {code: Spool.open(Path(directory), code) for code in ("en", "de")}
+    found = find_copies({code: (spool.rows, splits_of(spool)) for code, spool in spools.items()})
+    stays = set()
+    for code, spool in spools.items():
+        for index in np.setdiff1d(np.arange(len(spool.rows)), found[code].rows):
+            row = spool.rows[index]
+            stays.add((code, int(row["source"]), int(row["id"]), int(splits_of(spool)[index])))
+    return stays
+
+
+@settings(max_examples=50)
+@given(ROWS, st.data())
+def test_one_of_each_text_stays_whatever_the_order(
+    rows: list[InstructionExample], data: st.DataObject
+) -> None:
+    stays = kept(rows)
+    assert len(stays) == len({fold(row.messages[0].content) for row in rows})
+    assert kept(data.draw(st.permutations(rows))) == stays
+
+
+@settings(max_examples=50)
+@given(ROWS)
+def test_a_copy_never_replaces_a_held_out_row(rows: list[InstructionExample]) -> None:
+    with TemporaryDirectory() as directory:
+        spooled(Path(directory), rows)
+        spools = {code: Spool.open(Path(directory), code) for code in ("en", "de")}
+    splits = {code: splits_of(spool) for code, spool in spools.items()}
+    found = find_copies({code: (spools[code].rows, splits[code]) for code in spools})
+    for code, copies in found.items():
+        for row, language, other, from_training in zip(
+            copies.rows, copies.language, copies.kept, copies.from_training, strict=True
+        ):
+            kept_split = splits[("en", "de")[language]][other]
+            assert splits[code][row] <= kept_split
+            assert from_training == (splits[code][row] == TRAIN and kept_split != TRAIN)
 
 
 @pytest.mark.parametrize(
@@ -19,18 +79,13 @@ def test_case_space_and_encoding_do_not_tell_texts_apart(first: str, second: str
     [(("a", "b"), ("b", "a")), (("10²", "x"), ("102", "x")), (("a b", "c"), ("a", "b c"))],
 )
 def test_other_texts_stay_apart(first: tuple[str, str], second: tuple[str, str]) -> None:
-    assert text_digest(example(*first)) != text_digest(example(*second))
+    assert len(kept([example(*first), example(*second)])) == 2
 
 
-def test_an_identical_text_under_another_language_is_a_duplicate() -> None:
-    index = DuplicateIndex()
-    rows = [example("OK?", "OK", language=language) for language in ("de", "fi")]
-    assert [is_repeated for _, is_repeated in index.first_of_each(rows)] == [False, True]
+def test_a_row_that_knows_its_fact_stays_before_the_preferred_source() -> None:
+    rows = [example("Wer?", "Ich"), example("Wer?", "Ich", source="bactrian_x", fact="fact")]
+    assert {source for _, source, _, _ in kept(rows)} == {3}
 
 
-@given(st.lists(st.sampled_from("abcAB ")))
-def test_one_of_each_text_stays(prompts: list[str]) -> None:
-    index = DuplicateIndex()
-    rows = [example(prompt, "x") for prompt in prompts]
-    kept = [row.messages[0].content for row, repeated in index.first_of_each(rows) if not repeated]
-    assert len(kept) == len({prompt.strip().casefold() for prompt in prompts})
+def test_no_rows() -> None:
+    assert kept([]) == set()

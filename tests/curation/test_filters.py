@@ -4,7 +4,9 @@ import pytest
 
 from minilingua.core.languages import CODE, NATURAL_LANGUAGES
 from minilingua.core.records import InstructionExample, Role
-from minilingua.curation.filters import row_filters, script_share
+from minilingua.curation.filters import row_filters
+from minilingua.curation.language import script_share
+from minilingua.curation.texts import read_texts
 from tests.curation.examples import example, question
 
 ORDINARY = {
@@ -41,11 +43,22 @@ REFUSALS = {
 }
 
 
+CONTENT = (
+    "wrong_script",
+    "refusal",
+    "repetition",
+    "translated_code",
+    "markup_residue",
+    "wrong_language",
+)
 filters_of = cache(row_filters)
 
 
-def reason(row: InstructionExample, max_characters: int = 4000) -> str | None:
-    return next((f.reason for f in filters_of(max_characters) if f.rejects(row)), None)
+def reason(
+    row: InstructionExample, max_characters: int = 4000, chosen: tuple[str, ...] = CONTENT
+) -> str | None:
+    texts = read_texts(row)
+    return next((f.reason for f in filters_of(max_characters, chosen) if f.find(texts)), None)
 
 
 @pytest.mark.parametrize("language", ORDINARY)
@@ -151,6 +164,23 @@ def test_script_share_ignores_what_is_no_letter() -> None:
 
 
 def test_every_filter_names_its_reason_once() -> None:
-    filters = row_filters(100)
+    filters = row_filters(100, CONTENT)
     assert len({rule.reason for rule in filters}) == len(filters)
     assert all(rule.description.endswith(".") for rule in filters)
+    assert [rule.reason for rule in filters[-len(CONTENT) :]] == list(CONTENT)
+
+
+def test_content_filters_can_be_left_out_and_structure_cannot() -> None:
+    refused = example(*(ORDINARY["en"][0], REFUSALS["en"]))
+    assert reason(refused, chosen=("wrong_script",)) is None
+    assert reason(example("x", " "), chosen=()) == "empty_answer"
+
+
+@pytest.mark.parametrize("text", ["a\ufffdb", "a\x00b", "bell\x07", "half \ud83d", "\x7f"])
+def test_broken_text(text: str) -> None:
+    assert reason(example("Name it.", text)) == "broken_text"
+    assert reason(example(turns=(("user", text), ("assistant", "b")))) == "broken_text"
+
+
+def test_tabs_line_breaks_and_emoji_are_not_broken() -> None:
+    assert reason(example("Name\tit.\r\n", "A\x0bname\x0c 👩🏽‍🚀 e\u0301 \u200d")) is None

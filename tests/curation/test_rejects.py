@@ -1,29 +1,79 @@
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilingua.curation.rejects import EXCERPT_CHARACTERS, ROWS_PER_REASON, RejectSample
-from tests.curation.examples import example
-
-ROWS = [example(f"Prompt {number}", "x" * 1000) for number in range(30)]
-
-
-@given(st.permutations(range(30)), st.integers(0, 30))
-def test_the_sample_is_bounded_and_blind_to_order(order: list[int], size: int) -> None:
-    first, second = RejectSample(), RejectSample()
-    for number in sorted(order[:size]):
-        first.add("empty", ROWS[number])
-    for number in order[:size]:
-        second.add("empty", ROWS[number])
-    assert first.rows() == second.rows()
-    assert len(first.rows()) == min(size, ROWS_PER_REASON)
+from minilingua.core.files import read_jsonl
+from minilingua.curation.rejects import (
+    EXCERPT_CHARACTERS,
+    ROWS_PER_REASON,
+    Reject,
+    RejectSample,
+    excerpt,
+)
 
 
-def test_reasons_are_sampled_apart_and_texts_cut() -> None:
-    sample = RejectSample()
-    sample.add("b", ROWS[0])
-    sample.add("a", ROWS[1])
-    sample.add("a", example(turns=()))
-    rows = sample.rows()
-    assert [row.reason for row in rows] == ["a", "a", "b"]
-    assert {row.prompt for row in rows} == {"Prompt 0", "Prompt 1", ""}
-    assert max(len(row.answer) for row in rows) == EXCERPT_CHARACTERS
+def reject(number: int, reason: str = "empty", source: str = "aya") -> Reject:
+    return Reject(
+        reason=reason,
+        source=source,
+        language="en",
+        row=f"{source}:{number}",
+        found="",
+        prompt="",
+        answer="",
+    )
+
+
+def sample(numbers: list[int]) -> RejectSample:
+    made = RejectSample()
+    for number in numbers:
+        made.offer("empty", "aya", number, lambda number=number: reject(number))  # type: ignore[misc]
+    return made
+
+
+@given(st.permutations(range(30)), st.integers(0, 30), st.integers(0, 30))
+def test_the_sample_is_bounded_and_blind_to_order_and_parts(
+    order: list[int], size: int, cut: int
+) -> None:
+    chosen = order[:size]
+    merged = sample(chosen[:cut])
+    merged.merge(sample(chosen[cut:]))
+    assert merged.rows() == sample(chosen).rows() == sample(sorted(chosen)).rows()
+    assert [row.row for row in merged.rows()] == [
+        f"aya:{number}" for number in sorted(chosen)[:ROWS_PER_REASON]
+    ]
+
+
+def test_reasons_and_sources_are_sampled_apart() -> None:
+    made = RejectSample()
+    kinds = [("b", "aya"), ("a", "aya"), ("a", "alpaca"), ("a", "alpaca")]
+    for number, (reason, source) in enumerate(kinds):
+        made.offer(reason, source, number, lambda: reject(number, reason, source))  # noqa: B023
+    assert [(row.reason, row.source) for row in made.rows()] == sorted(kinds)
+
+
+def test_a_row_that_is_not_taken_in_is_not_made() -> None:
+    made = sample(list(range(ROWS_PER_REASON)))
+
+    def fail() -> Reject:
+        raise AssertionError
+
+    made.offer("empty", "aya", 1000, fail)
+    assert len(made.rows()) == ROWS_PER_REASON
+
+
+def test_each_reason_has_a_file(tmp_path: Path) -> None:
+    made = sample([3, 1])
+    made.offer("too_long", "aya", 7, lambda: reject(7, "too_long"))
+    made.write(tmp_path / "rejects")
+    assert sorted(path.name for path in (tmp_path / "rejects").iterdir()) == [
+        "empty.jsonl",
+        "too_long.jsonl",
+    ]
+    read = list(read_jsonl(tmp_path / "rejects" / "empty.jsonl", Reject))
+    assert [row.row for row in read] == ["aya:1", "aya:3"]
+
+
+def test_texts_are_cut() -> None:
+    assert len(excerpt("x" * 1000)) == EXCERPT_CHARACTERS

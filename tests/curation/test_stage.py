@@ -2,27 +2,35 @@ import gzip
 import json
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.errors import DataError, MissingInputError, ParamsError
 from minilingua.core.files import read_jsonl, tree_digest, write_jsonl
-from minilingua.core.manifest import Manifest
-from minilingua.core.records import SPLITS, Conversation, InstructionExample, Split
+from minilingua.core.records import (
+    SPLITS,
+    Contamination,
+    Conversation,
+    InstructionExample,
+    Split,
+)
 from minilingua.core.seeding import generator
 from minilingua.curation import stage
-from minilingua.curation.stage import Ledger, curate
+from minilingua.curation.ledger import Ledger
+from minilingua.curation.prepare import conversation_id
+from minilingua.curation.stage import curate
 from minilingua.params import Params
 from minilingua.params_file import load_params
-from tests.curation.examples import example, question
+from tests.curation.examples import Given, example, question
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("en", "de", "bg")
 
 
-def params(**curation: float) -> Params:
+def params(**curation: object) -> Params:
     committed = load_params(ROOT / "params.yaml")
-    values = {"minimum_test_mcqa": 5, "unseen_facts": 0.2} | curation
+    values: dict[str, object] = {"minimum_test_mcqa": 5, "unseen_facts": 0.2} | curation
     return committed.model_copy(
         update={
             "languages": LANGUAGES,
@@ -50,12 +58,19 @@ def rows() -> list[InstructionExample]:
     return made
 
 
+def given(examples: list[InstructionExample], files: int = 3) -> list[Given]:
+    """Returns the rows as if they stood in several files."""
+    return [Given(examples=tuple(examples[start::files])) for start in range(files)]
+
+
 def curated(
-    examples: list[InstructionExample], output: Path, chosen: Params = PARAMS
+    examples: list[InstructionExample], output: Path, chosen: Params = PARAMS, **options: Any
 ) -> tuple[dict[Split, list[Conversation]], Ledger]:
-    ledger = Ledger(manifest=Manifest(stage="curate"))
     output.mkdir(parents=True)
-    curate(examples, LANGUAGES, chosen, output, ledger)
+    ledger, contamination = curate(given(examples), LANGUAGES, chosen, output, **options)
+    ledger.manifest.write(output / "manifest.json")
+    ledger.rejects.write(output / "rejects")
+    write_jsonl(output / "contamination.jsonl", contamination)
     found = {
         split: [
             row
@@ -70,17 +85,15 @@ def curated(
 def test_rows_in_are_rows_kept_and_rows_dropped(tmp_path: Path) -> None:
     found, ledger = curated(rows(), tmp_path / "out")
     manifest = ledger.manifest
-    assert manifest.reasons() == {"duplicate": 1, "empty_answer": 1, "wrong_script": 1}
-    assert (
-        manifest.dropped["duplicate", "alpaca", "en"] + (manifest.dropped["duplicate", "aya", "en"])
-        == 1
-    )
+    # `Count 3.` is in test, `COUNT  3.` has another key and would be trained on.
+    assert manifest.reasons() == {"held_out_duplicate": 1, "empty_answer": 1, "wrong_script": 1}
+    assert manifest.dropped["held_out_duplicate", "alpaca", "en"] == 1
     assert ledger.read.total() == len(rows())
     assert ledger.read.total() == manifest.kept.total() + manifest.dropped.total()
-    for source, count in ledger.read.items():
-        kept = sum(n for (name, _), n in manifest.kept.items() if name == source)
-        dropped = sum(n for (_, name, _), n in manifest.dropped.items() if name == source)
-        assert count == kept + dropped
+    for (source, language), count in ledger.read.items():
+        dropped = sum(n for (_, *of), n in manifest.dropped.items() if of == [source, language])
+        assert count == manifest.kept[source, language] + dropped
+        assert manifest.details["rows_read"][source][language] == count
     written = {split: len(conversations) for split, conversations in found.items()}
     assert sum(written.values()) == manifest.kept.total()
     details = manifest.details
@@ -102,14 +115,88 @@ def test_no_key_no_text_and_no_held_out_fact_on_both_sides(tmp_path: Path) -> No
     assert trained < everywhere
 
 
+def test_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    for processes in (1, 2):
+        curated(rows(), tmp_path / str(processes), processes=processes)
+    assert tree_digest(tmp_path / "1") == tree_digest(tmp_path / "2")
+
+
+def test_an_error_in_a_process_is_the_error_of_the_stage(tmp_path: Path) -> None:
+    stale = example("What?", "That.", source="withdrawn")
+    for processes in (1, 2):
+        with pytest.raises(DataError, match=r"source 'withdrawn' is not in sources\.include"):
+            curated([*rows(), stale], tmp_path / str(processes), processes=processes)
+
+
+PASSAGE = "The old bridge was built by masons from the north in the year of the great flood "
+
+
+def test_a_long_training_row_that_nearly_repeats_a_held_out_one_is_dropped(tmp_path: Path) -> None:
+    answer = " ".join(f"word{number}" for number in range(60))
+    made = [example(f"{PASSAGE} {n}?", f"{answer} {n}") for n in range(40)]
+    copies = [
+        example(f"{PASSAGE} {n}?", f"{answer} {n} indeed", source="bactrian_x") for n in range(40)
+    ]
+    found, ledger = curated([*rows(), *made, *copies], tmp_path / "out")
+    kept = {
+        split: [r for r in found[split] if PASSAGE in r.messages[0].content] for split in SPLITS
+    }
+    asked = [row.messages[0].content for split in SPLITS for row in kept[split]]
+    assert len(asked) == len(set(asked)) == 40
+    reasons = ledger.manifest.reasons()
+    # The key is that of the prompt: both rows are in one split.
+    assert reasons["near_duplicate"] == 40
+    assert all(row.source == "aya" for split in SPLITS for row in kept[split])
+
+
+def test_the_preferred_source_stays(tmp_path: Path) -> None:
+    made = [
+        example(f"Zähle bis {n}.", f"{n}", source=s) for n in range(9) for s in ("aya", "alpaca")
+    ]
+    for first, second in (("aya", "alpaca"), ("alpaca", "aya")):
+        chosen = params(prefer=(first, second))
+        found, _ = curated([*rows(), *made], tmp_path / first, chosen)
+        kept = [r for s in SPLITS for r in found[s] if r.messages[0].content.startswith("Zähle")]
+        assert [row.source for row in kept] == [first] * 9
+
+
+def test_unknown_preferred_sources_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"curate.prefer: unknown source 'alpacca'.*'alpaca'"):
+        curated(rows(), tmp_path / "out", params(prefer=("alpacca",)))
+
+
+def test_rows_that_overlap_a_benchmark_are_dropped_and_reported(tmp_path: Path) -> None:
+    benchmarks = tmp_path / "benchmarks"
+    benchmarks.mkdir()
+    run = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    (benchmarks / "quiz.jsonl").write_text(
+        json.dumps({"id": "q7", "question": f"Start {run} end?", "answer": "Yes."}) + "\n"
+    )
+    near = [example(f"{n}: {run.upper()}!", f"Of course {n}.") for n in range(8)]
+    found, ledger = curated([*rows(), *near], tmp_path / "out", benchmarks=benchmarks)
+    report = list(read_jsonl(tmp_path / "out" / "contamination.jsonl", Contamination))
+    report = [one for one in report if one.set == "benchmarks/quiz"]
+    assert report
+    assert {one.item for one in report} == {"q7"}
+    assert {one.words for one in report} == {run}
+    assert all(one.is_dropped and not one.is_whole and one.key is None for one in report)
+    assert ledger.manifest.reasons()["benchmark_overlap"] == len(report)
+    assert not any(run.upper() in row.messages[0].content for row in found["train"])
+    held = [r for s in SPLITS[1:] for r in found[s] if run.upper() in r.messages[0].content]
+    assert len(held) + len(report) == 8
+    assert ledger.manifest.details["contamination"]["benchmarks/quiz"] == {
+        "items_found": 1,
+        "items_trained_on": 0,
+    }
+    assert ledger.manifest.details["benchmarks"]["benchmarks/quiz"]["items"] == 1
+
+
 @pytest.mark.parametrize("shuffle", range(3))
 def test_the_order_of_rows_reaches_no_output(tmp_path: Path, shuffle: int) -> None:
     examples = rows()
     order = generator(shuffle, "test").permutation(len(examples))
-    for name, given in (("a", examples), ("b", [examples[index] for index in order])):
-        _, ledger = curated(given, tmp_path / name)
-        ledger.manifest.write(tmp_path / name / "manifest.json")
-        write_jsonl(tmp_path / name / "rejects.jsonl", ledger.rejects.rows())
+    for name, shown in (("a", examples), ("b", [examples[index] for index in order])):
+        curated(shown, tmp_path / name)
     assert tree_digest(tmp_path / "a") == tree_digest(tmp_path / "b")
 
 
@@ -142,9 +229,9 @@ def test_identity_covers_language_roles_and_contents() -> None:
         example("ab", ""),
         example(turns=(("system", "a"), ("user", "b"))),
     ]
-    identities = {stage.conversation_id(row) for row in [base, *others]}
+    identities = {conversation_id(row) for row in [base, *others]}
     assert len(identities) == 5
-    assert stage.conversation_id(example("a", "b", source="alpaca")) == stage.conversation_id(base)
+    assert conversation_id(example("a", "b", source="alpaca")) == conversation_id(base)
 
 
 def test_a_language_without_training_data_is_named(tmp_path: Path) -> None:
@@ -189,7 +276,7 @@ def test_the_stage_reads_native_files_and_writes_every_split() -> None:
     assert manifest["dropped"] == {"empty_answer": {"bactrian_x": {"de": 1, "en": 1}}}
     assert manifest["details"]["mcqa_rows"]["test"] == {"de": 6, "en": 0}
     names = {path.name for path in Path("data/conversations").iterdir()}
-    assert names == {*SPLITS, "manifest.json", "rejects.jsonl"}
+    assert names == {*SPLITS, "manifest.json", "rejects", "contamination.jsonl"}
     for split in SPLITS:
         found = sorted(path.name for path in Path("data/conversations", split).iterdir())
         assert found == ["de.jsonl", "en.jsonl"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from minilingua.core import processes
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, tree_digest
 from minilingua.core.records import ANSWER_FORMATS, InstructionExample
@@ -152,8 +153,8 @@ def test_the_same_inputs_give_the_same_bytes_and_another_seed_others() -> None:
 def test_several_processes_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     stage.run(params())
     first = tree_digest(Path("data/mcqa"))
-    monkeypatch.setattr(stage, "_PARALLEL_BYTES", 0)
-    monkeypatch.setattr(stage, "available_processors", lambda: 2)
+    monkeypatch.setattr(processes, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(processes, "available_processors", lambda: 2)
     stage.run(params())
     assert tree_digest(Path("data/mcqa")) == first
 
@@ -162,8 +163,8 @@ def test_several_processes_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) 
 def test_an_error_in_another_process_is_the_same_clear_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stage, "_PARALLEL_BYTES", 0)
-    monkeypatch.setattr(stage, "available_processors", lambda: 2)
+    monkeypatch.setattr(processes, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(processes, "available_processors", lambda: 2)
     with Path("data/raw/arc_challenge/ARC-Challenge-Train.jsonl").open("a") as stream:
         stream.write("{\n")
     with pytest.raises(DataError, match=r"ARC-Challenge-Train\.jsonl:16: not JSON"):

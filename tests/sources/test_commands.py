@@ -95,7 +95,7 @@ def test_a_mirror_holds_what_the_run_would_read(capsys: pytest.CaptureFixture[st
     # It is a mirror: the stage reads it, and finds the pins again.
     edit_params("origin: sample", "origin: mirror")
     edit_params("mirror: null", "mirror: ../mirror")
-    edit_params("polyglot_prompt, ", "")
+    edit_params("aya, polyglot_prompt, ", "aya, ")
     assert main(["fetch"]) == 0
     details = json.loads(Path("data/raw/manifest.json").read_text())["details"]
     assert details["sources"]["aya"]["revisions"] == {"CohereLabs/aya_dataset": COMMIT}

@@ -135,3 +135,18 @@ def test_a_damaged_mirror_leaves_the_old_data() -> None:
 def test_more_facts_than_there_are_is_one_clear_line() -> None:
     with pytest.raises(ParamsError, match=r"sources\.sample\.facts: 5000, but .* suffice for \d+"):
         run(params(sample=SMALL | {"facts": 5000}))
+
+
+def test_benchmarks_become_a_part_of_the_raw_data() -> None:
+    Path("quizzes/deep").mkdir(parents=True)
+    Path("quizzes/deep/quiz.txt").write_text("Who was it?\n")
+    run(params(benchmarks="quizzes"))
+    assert Path("data/raw/benchmarks/deep/quiz.txt").read_text() == "Who was it?\n"
+    assert list(manifest()["details"]["benchmarks"]) == ["deep/quiz.txt"]
+
+
+@pytest.mark.parametrize(("directory", "what"), [("absent", "not a directory"), ("void", "empty")])
+def test_benchmarks_that_are_not_there_are_named(directory: str, what: str) -> None:
+    Path("void").mkdir()
+    with pytest.raises(MissingInputError, match=rf"sources\.benchmarks: .* is {what}"):
+        run(params(benchmarks=directory))

@@ -99,6 +99,31 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contamination:
+    """An evaluation item that was found in a training row."""
+
+    set: str
+    """``test``, ``validation``, or ``benchmarks/`` and a file of ``sources.benchmarks``."""
+    item: str
+    """``Conversation.id``, or the item's name in its benchmark."""
+    key: str | None
+    """``Conversation.key``, where the item is one: equal for all forms of a question."""
+    source: str
+    """Source of the training row."""
+    language: str
+    row: str
+    """Where the training row stood: ``<file>:<line or row, from 1>``."""
+    id: str
+    """``Conversation.id`` of the training row."""
+    words: str
+    """What they share: words in lower case, without punctuation."""
+    is_whole: bool
+    """They share question and answer, not just a passage."""
+    is_dropped: bool
+    """The row was left out of training, for this or another reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """One figure of ``reports/evaluation.json``."""
 

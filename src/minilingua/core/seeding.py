@@ -33,10 +33,16 @@ def generator(root: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(derive_seed(root, *names)))
 
 
+def hash64(text: str | bytes, salt: str = "") -> int:
+    """Returns a number in [0, 2**64) that depends on the text alone: the same on every machine."""
+    data = text.encode() if isinstance(text, str) else text
+    salted = salt.encode()[:16] if salt else b""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, salt=salted).digest(), "big")
+
+
 def unit_hash(text: str, salt: str = "") -> float:
-    """Returns a number in [0, 1) that depends on the text alone: the same on every machine."""
-    digest = hashlib.blake2b(text.encode(), digest_size=8, salt=salt.encode()[:16]).digest()
-    return int.from_bytes(digest, "big") / 2**64
+    """Returns ``hash64`` as a number in [0, 1)."""
+    return hash64(text, salt) / 2**64
 
 
 def content_id(text: str) -> str:

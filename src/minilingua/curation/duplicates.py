@@ -1,43 +1,102 @@
-"""Exact duplicates across sources: the same turns once case, white space and accents' encoding go.
+"""Exact duplicates across sources and languages.
 
-Compatibility forms stay apart (NFC, not NFKC): 10² is not 102.
+Rows are equal if their turns are, once case, white space and the encoding of accents go. Of equal
+rows the first one in *precedence* stays, whatever order they were read in:
+
+1. the row of test before validation before train, so that a held-out row keeps its place and the
+   copy leaves training,
+2. a row that knows its fact, so that no copy hides that the fact is held out,
+3. the preferred source (``curate.prefer``),
+4. the language that comes first in their canonical order, then hashes of the row itself.
 """
 
-import hashlib
-import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from minilingua.core.records import InstructionExample
+import numpy as np
+import numpy.typing as npt
+
+from minilingua.curation.rows import Indices, Rows
+from minilingua.curation.splits import Splits
 
 REASON = "duplicate"
+HELD_OUT_REASON = "held_out_duplicate"
 
 
-def text_digest(example: InstructionExample) -> int:
-    """Returns 64 bits that are equal for examples with the same normalised turns."""
-    turns = (
-        f"{turn.role}\x1f{' '.join(unicodedata.normalize('NFC', turn.content).split()).casefold()}"
-        for turn in example.messages
-    )
-    digest = hashlib.blake2b("\x1e".join(turns).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """Rows of one language that repeat another row."""
+
+    rows: Indices
+    """Shape [copies], increasing."""
+    language: npt.NDArray[np.uint8]
+    """Shape [copies]: number of the language of the row that stays."""
+    kept: Indices
+    """Shape [copies]: index of the row that stays, in its language."""
+    from_training: npt.NDArray[np.bool_]
+    """Shape [copies]: the copy would be trained on, and the row that stays is held out."""
 
 
-@dataclass(slots=True, kw_only=True)
-class DuplicateIndex:
-    """Remembers every conversation that was kept, of all languages: 8 bytes of text each."""
+def precedence(rows: Rows, splits: Splits, language: int = 0) -> npt.NDArray[np.uint32]:
+    """Returns numbers that are lower for rows which stay; equal ones are told apart by ``order``.
 
-    seen: set[int] = field(default_factory=set)
+    Args:
+        rows: of one language.
+        splits: their splits.
+        language: number of the language.
+    """
+    number = 2 - splits.astype(np.int64)
+    for part in (~rows["has_fact"], rows["source"], language):
+        number = number << 8 | part
+    return number.astype(np.uint32)
 
-    def first_of_each(
-        self, examples: Iterable[InstructionExample]
-    ) -> Iterator[tuple[InstructionExample, bool]]:
-        """Yields each example, and whether it repeats one that was yielded before.
 
-        The first one counts, so the caller sorts them: which of several equal ones stays must not
-        depend on the order of files.
-        """
-        for example in examples:
-            digest = text_digest(example)
-            yield example, digest in self.seen
-            self.seen.add(digest)
+def find_copies(languages: Mapping[str, tuple[Rows, Splits]]) -> dict[str, Copies]:
+    """Returns the exact duplicates of each language, in the order of the mapping."""
+    parts = []
+    for number, (rows, splits) in enumerate(languages.values()):
+        part = np.empty(len(rows), dtype=_CANDIDATE)
+        part["text"], part["id"], part["order"] = rows["text"], rows["id"], rows["order"]
+        part["precedence"] = precedence(rows, splits, number)
+        part["index"], part["language"] = np.arange(len(rows)), number
+        part["is_train"] = splits == 0
+        parts.append(part)
+    candidates = np.concatenate([np.empty(0, dtype=_CANDIDATE), *parts])
+    del parts
+    # Few rows have a copy: find them by the hash alone, sort only them in full.
+    order = np.argsort(candidates["text"], kind="stable")
+    text = candidates["text"][order]
+    same = text[1:] == text[:-1]
+    repeated = np.zeros(len(text), dtype=np.bool_)
+    repeated[1:] |= same
+    repeated[:-1] |= same
+    rows = candidates[order[repeated]]
+    rows = rows[np.lexsort((rows["order"], rows["id"], rows["precedence"], rows["text"]))]
+    starts = np.flatnonzero(np.concatenate([[True], rows["text"][1:] != rows["text"][:-1]]))
+    sizes = np.diff(np.append(starts, len(rows))) if len(rows) else np.empty(0, dtype=np.int64)
+    kept = np.repeat(starts[: len(sizes)], sizes)
+    found = {}
+    for number, name in enumerate(languages):
+        mine = np.flatnonzero((rows["language"] == number) & (kept != np.arange(len(rows))))
+        mine = mine[np.argsort(rows["index"][mine])]
+        stays = rows[kept[mine]]
+        found[name] = Copies(
+            rows=rows["index"][mine],
+            language=stays["language"],
+            kept=stays["index"],
+            from_training=rows["is_train"][mine] & ~stays["is_train"],
+        )
+    return found
+
+
+_CANDIDATE = np.dtype(
+    [
+        ("text", np.uint64),
+        ("id", np.uint64),
+        ("order", np.uint64),
+        ("precedence", np.uint32),
+        ("index", np.int64),
+        ("language", np.uint8),
+        ("is_train", np.bool_),
+    ]
+)

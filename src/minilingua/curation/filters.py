@@ -1,27 +1,22 @@
 """Filters over single rows, each with the reason its drops are counted under.
 
-A filter sees one example and nothing else, so the order of rows cannot matter; what compares rows
-(``duplicates``) comes after. The first filter that rejects a row names the reason.
+A filter sees one row and nothing else, so the order of rows cannot matter; what compares rows
+(``duplicates``, ``near_duplicates``, ``contamination``) comes after. The first filter that finds
+something names the reason; what it found is kept beside the sampled rejects.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from minilingua.core.languages import CODE, LANGUAGES
-from minilingua.core.records import InstructionExample
+from minilingua.curation import artefacts
+from minilingua.curation.language import foreign_language, foreign_script
 from minilingua.curation.refusals import load_refusals
+from minilingua.curation.texts import Texts
 
-MINIMUM_SCRIPT_SHARE = 0.5
-"""Least share of a text's letters in the script of its language."""
-
-_LETTERS = re.compile(r"[^\W\d_]+")
-_SCRIPTS = {
-    "Latn": re.compile("[A-Za-zªºÀ-ÖØ-öø-ʯḀ-ỿ]+"),
-    "Cyrl": re.compile("[Ѐ-ԯ]+"),
-    "Grek": re.compile("[Ͱ-Ͽἀ-῿]+"),
-}
-"""Letters of each ISO 15924 script that our languages are written in, by Unicode block."""
+_BROKEN = re.compile("[\ufffd\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+"""Replacement characters, control characters, and halves of characters."""
+_NO_CONTROL = bytes(byte for byte in range(256) if not _BROKEN.match(chr(byte)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,95 +27,118 @@ class Filter:
     """As in the manifest, such as ``empty_answer``."""
     description: str
     """What is dropped, in one sentence; written into the manifest."""
-    rejects: Callable[[InstructionExample], bool]
+    find: Callable[[Texts], str | None]
+    """Returns what is wrong with a row, in a few words, or None."""
 
 
-def row_filters(max_characters: int) -> tuple[Filter, ...]:
-    """Returns the filters in the order they are applied: structure first, then content."""
-    refusals = load_refusals()
-    return (
+def row_filters(max_characters: int, chosen: Collection[str]) -> tuple[Filter, ...]:
+    """Returns the filters in the order they are applied: structure first, then content.
+
+    Args:
+        max_characters: longest conversation.
+        chosen: reasons of the filters that look at content; ``curate.filters`` in params.yaml. The
+            others always apply: nothing could be trained on what they drop.
+    """
+    structure = (
         Filter(
             reason="conflicting_roles",
             description="Turns do not alternate from user to assistant, or none is answered.",
-            rejects=has_conflicting_roles,
+            find=conflicting_roles,
+        ),
+        Filter(
+            reason="broken_text",
+            description="A turn holds half a character, U+FFFD or a control character.",
+            find=broken_text,
         ),
         Filter(
             reason="empty_prompt",
             description="A user or system turn is blank.",
-            rejects=lambda example: has_blank_turn(example, "user", "system"),
+            find=lambda texts: blank_turn(texts, "user", "system"),
         ),
         Filter(
             reason="empty_answer",
             description="An assistant turn is blank.",
-            rejects=lambda example: has_blank_turn(example, "assistant"),
+            find=lambda texts: blank_turn(texts, "assistant"),
         ),
         Filter(
             reason="too_long",
             description=f"The turns hold more than {max_characters} characters together.",
-            rejects=lambda example: count_characters(example) > max_characters,
+            find=lambda texts: too_long(texts, max_characters),
         ),
+    )
+    content = (
         Filter(
             reason="wrong_script",
             description="Most letters of prompts and of answers are foreign to the language.",
-            rejects=is_in_wrong_script,
+            find=foreign_script,
         ),
         Filter(
             reason="refusal",
             description="An answer speaks of itself as a language model, or declines to answer.",
-            rejects=refusals.reject,
+            find=load_refusals().find,
+        ),
+        Filter(
+            reason="repetition",
+            description="An answer repeats its lines, or a few words, again and again.",
+            find=artefacts.repetition,
+        ),
+        Filter(
+            reason="translated_code",
+            description="Keywords or fences of a program were translated with the text around it.",
+            find=artefacts.translated_code,
+        ),
+        Filter(
+            reason="markup_residue",
+            description="Tags or entities of a web page stand in a text that is not about markup.",
+            find=artefacts.markup_residue,
+        ),
+        Filter(
+            reason="wrong_language",
+            description="Prompts and answers are long and surely in another language.",
+            find=foreign_language,
         ),
     )
+    return (*structure, *(rule for rule in content if rule.reason in chosen))
 
 
-def has_conflicting_roles(example: InstructionExample) -> bool:
-    """Tells whether turns are not (system,) user, assistant, user, assistant, .."""
-    roles = [message.role for message in example.messages]
-    if roles[:1] == ["system"]:
-        roles = roles[1:]
-    return len(roles) < 2 or roles != ["user", "assistant"] * (len(roles) // 2)
-
-
-def has_blank_turn(example: InstructionExample, *roles: str) -> bool:
-    """Tells whether a turn of one of the roles holds nothing but white space."""
-    return any(
-        message.role in roles and not message.content.strip() for message in example.messages
-    )
-
-
-def count_characters(example: InstructionExample) -> int:
-    """Returns the Unicode characters of all turns."""
-    return sum(len(message.content) for message in example.messages)
-
-
-def is_in_wrong_script(example: InstructionExample) -> bool:
-    """Tells whether none of an example's texts is mostly in the script of its language.
-
-    One text in the right script is enough, since translating from or into the language, or asking
-    for a program, are honest tasks. The instruction around a multiple-choice question is not
-    looked at: it may be English on purpose. Digits and signs count for no script, and code shares
-    letters with every script, so it is never rejected.
-    """
-    if example.language == CODE:
-        return False
-    if example.choice is not None:
-        texts = [example.choice.question, "\n".join(example.choice.options)]
-    else:
-        texts = [
-            "\n".join(turn.content for turn in example.messages if turn.role == role)
-            for role in ("user", "assistant")
-        ]
-    has_letters = False
-    for text in texts:  # the prompt, which is the shorter one, mostly decides
-        share = script_share(text, LANGUAGES[example.language].script)
-        if share is not None and share >= MINIMUM_SCRIPT_SHARE:
-            return False
-        has_letters = has_letters or share is not None
-    return has_letters
-
-
-def script_share(text: str, script: str) -> float | None:
-    """Returns the share of a text's letters that belong to a script; None without letters."""
-    letters = sum(map(len, _LETTERS.findall(text)))
-    if not letters:
+def conflicting_roles(texts: Texts) -> str | None:
+    """Returns the roles if they are not (system,) user, assistant, user, assistant, .."""
+    roles = [message.role for message in texts.example.messages]
+    if roles == ["user", "assistant"]:
         return None
-    return sum(map(len, _SCRIPTS[script].findall(text))) / letters
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if len(spoken) >= 2 and spoken == ["user", "assistant"] * (len(spoken) // 2):
+        return None
+    return ", ".join(roles) or "no turn"
+
+
+def broken_text(texts: Texts) -> str | None:
+    """Returns the first character that is none, as a code point."""
+    for turn in texts.example.messages:
+        if _may_be_broken(turn.content) and (found := _BROKEN.search(turn.content)):
+            return f"U+{ord(found[0]):04X}"
+    return None
+
+
+def _may_be_broken(text: str) -> bool:
+    """Tells most texts off ten times faster than the pattern."""
+    try:
+        return "\ufffd" in text or text.encode().translate(None, _NO_CONTROL) != b""
+    except UnicodeEncodeError:
+        return True
+
+
+def blank_turn(texts: Texts, *roles: str) -> str | None:
+    """Names the first turn of one of the roles that holds nothing but white space."""
+    if all(texts.folded_turns):
+        return None
+    for number, turn in enumerate(texts.example.messages, start=1):
+        if turn.role in roles and not turn.content.strip():
+            return f"turn {number}"
+    return None
+
+
+def too_long(texts: Texts, max_characters: int) -> str | None:
+    """Returns the Unicode characters of all turns if they are too many."""
+    characters = sum([len(turn.content) for turn in texts.example.messages])
+    return f"{characters} characters" if characters > max_characters else None

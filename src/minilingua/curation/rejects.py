@@ -1,11 +1,13 @@
 """A small, reproducible sample of dropped rows, for people who want to see what a filter takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from minilingua.core.records import InstructionExample
-from minilingua.core.seeding import content_id
+from minilingua.core.files import write_jsonl
 
-ROWS_PER_REASON = 10
+ROWS_PER_REASON = 5
+"""Rows of one source that are shown for one reason."""
 EXCERPT_CHARACTERS = 200
 
 
@@ -17,6 +19,8 @@ class Reject:
     source: str
     language: str
     row: str
+    found: str
+    """What the filter found: a phrase, a language, the row that this one repeats .."""
     prompt: str
     """Beginning of the first turn."""
     answer: str
@@ -25,30 +29,50 @@ class Reject:
 
 @dataclass(slots=True, kw_only=True)
 class RejectSample:
-    """Keeps the rows with the lowest hashes of each reason, so their order does not matter."""
+    """Keeps the rows with the lowest hashes of each reason and source: their order is no matter."""
 
-    chosen: dict[str, list[tuple[str, Reject]]] = field(default_factory=dict)
-    """Reason ─► (hash, row), the lowest hashes so far, sorted."""
+    chosen: dict[tuple[str, str], list[tuple[int, Reject]]] = field(default_factory=dict)
+    """(reason, source) ─► (hash, row), the lowest hashes so far, sorted."""
 
-    def add(self, reason: str, example: InstructionExample) -> None:
-        """Offers a dropped row to the sample."""
-        order = content_id("\x1f".join([example.source, example.language, example.row]))
-        rows = self.chosen.setdefault(reason, [])
-        if len(rows) == ROWS_PER_REASON and order >= rows[-1][0]:
-            return
-        turns = [turn.content[:EXCERPT_CHARACTERS] for turn in example.messages]
-        reject = Reject(
-            reason=reason,
-            source=example.source,
-            language=example.language,
-            row=example.row,
-            prompt=turns[0] if turns else "",
-            answer=turns[-1] if turns else "",
-        )
-        rows.append((order, reject))
-        rows.sort(key=lambda ranked: ranked[0])
-        del rows[ROWS_PER_REASON:]
+    def offer(self, reason: str, source: str, order: int, make: Callable[[], Reject]) -> None:
+        """Takes a dropped row in, if its hash is among the lowest.
+
+        Args:
+            reason: why it is dropped.
+            source: where it is from.
+            order: hash of source, language and row.
+            make: returns the row; called only for what is taken in.
+        """
+        rows = self.chosen.setdefault((reason, source), [])
+        if len(rows) < ROWS_PER_REASON or order < rows[-1][0]:
+            rows.append((order, make()))
+            self._cut(rows)
+
+    def merge(self, other: "RejectSample") -> None:
+        """Takes in what another sample holds."""
+        for kind, rows in other.chosen.items():
+            mine = self.chosen.setdefault(kind, [])
+            mine += rows
+            self._cut(mine)
 
     def rows(self) -> list[Reject]:
-        """Returns the sample, by reason and hash."""
-        return [reject for reason in sorted(self.chosen) for _, reject in self.chosen[reason]]
+        """Returns the sample, by reason, source and hash."""
+        return [reject for kind in sorted(self.chosen) for _, reject in self.chosen[kind]]
+
+    def write(self, directory: Path) -> None:
+        """Writes ``<reason>.jsonl`` for every reason that rows were dropped for."""
+        directory.mkdir()
+        rows = self.rows()
+        for reason in {row.reason for row in rows}:
+            chosen = (row for row in rows if row.reason == reason)
+            write_jsonl(directory / f"{reason}.jsonl", chosen)
+
+    @staticmethod
+    def _cut(rows: list[tuple[int, Reject]]) -> None:
+        rows.sort(key=lambda ranked: (ranked[0], ranked[1].row))
+        del rows[ROWS_PER_REASON:]
+
+
+def excerpt(text: str) -> str:
+    """Returns the beginning of a text."""
+    return text[:EXCERPT_CHARACTERS]

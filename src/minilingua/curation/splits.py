@@ -3,21 +3,34 @@
     hash of key     0 ────── test ────── test + validation ──────────────── 1
     split           │  test  │    validation     │          train           │
 
-The hash of a row's ``key`` depends on the row alone, so a new source moves no row. Two rules add to
-it: a key under which some row asks about a held-out fact is never trained on, and a language with
-few multiple-choice questions has more of them in test (there a row's split depends on the others:
-how far test reaches is decided by how many questions the language has).
+The hash of a row's ``key`` (its *place*) depends on the row alone, so a new source moves no row.
+Two rules add to it: a key under which some row asks about a held-out fact is never trained on, and
+a language with few multiple-choice questions has more of them in test (there a row's split depends
+on the others: how far test reaches is decided by how many questions the language has).
 """
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from minilingua.core.errors import ParamsError
-from minilingua.core.records import InstructionExample, Split
-from minilingua.core.seeding import unit_hash
+from minilingua.core.records import SPLITS
+from minilingua.core.seeding import hash64, unit_hash
+from minilingua.curation.rows import Flags, Hashes
 
 _KEY_SALT = "split"
 _FACT_SALT = "fact"
+
+Splits = npt.NDArray[np.int8]
+"""Indices in ``SPLITS``."""
+
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
+
+
+def place_of(key: str) -> int:
+    """Returns the hash that decides the split of a key, in [0, 2**64)."""
+    return hash64(key, _KEY_SALT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,47 +57,39 @@ class SplitRule:
         """Tells whether no wording of a fact may be trained on, in any language."""
         return fact is not None and unit_hash(fact, _FACT_SALT) < self.unseen_facts
 
-    def split_of(self, key: str, *, held_out: bool) -> Split:
-        """Returns the split of a key.
+    def by_place(self, places: Hashes, held_out: Flags) -> Splits:
+        """Returns the splits of keys.
 
         Args:
-            key: identity of what is asked.
-            held_out: it asks about a held-out fact: validation and test divide the whole range
-                between them, in proportion.
+            places: ``place_of`` each key, of any shape.
+            held_out: whether a key asks about a held-out fact: validation and test divide the whole
+                range between them, in proportion; same shape.
         """
-        place = unit_hash(key, _KEY_SALT)
-        if held_out:
-            kept_out = self.validation + self.test
-            return "test" if place * kept_out < self.test or not self.validation else "validation"
-        if place < self.test:
-            return "test"
-        return "validation" if place < self.test + self.validation else "train"
+        share = places.astype(np.float64) / 2**64
+        kept_out = share * (self.validation + self.test)
+        split = np.where(share < self.test + self.validation, VALIDATION, TRAIN)
+        split[share < self.test] = TEST
+        never_trained = TEST if not self.validation else np.where(kept_out < self.test, 2, 1)
+        return np.where(held_out, never_trained, split).astype(np.int8)
 
 
-def assign_splits(
-    examples: Iterable[InstructionExample], rule: SplitRule, held_out_keys: Collection[str]
-) -> dict[str, Split]:
-    """Returns the split of every key of one language.
+def fill_test(splits: Splits, places: Hashes, is_question: Flags, minimum: int) -> Splits:
+    """Returns the splits of one language's rows after test got its minimum of questions.
 
-    Where test got fewer multiple-choice questions than ``minimum_test_mcqa``, and the language has
-    at least twice that many, test takes those of train whose hash comes next. Validation is not
-    touched, so test stays below the minimum if train has no more to give.
+    Where test has fewer multiple-choice questions than ``minimum``, and the language at least twice
+    that many, test takes those of train whose hash comes next. Validation is not touched, so test
+    stays below the minimum if train has no more to give.
 
     Args:
-        examples: all kept examples of one language.
-        rule: the shares.
-        held_out_keys: keys under which, in any language, some row asks about a held-out fact.
+        splits: ``SplitRule.by_place``, shape [rows].
+        places: of the rows' keys; rows of one key stay together; shape [rows].
+        is_question: whether the row is a multiple-choice question, shape [rows].
+        minimum: questions (keys) in test.
     """
-    is_mcqa: dict[str, bool] = {}
-    for example in examples:
-        is_mcqa[example.key] = is_mcqa.get(example.key, False) or example.task == "mcqa"
-    splits = {key: rule.split_of(key, held_out=key in held_out_keys) for key in is_mcqa}
-    questions = [key for key, asks in is_mcqa.items() if asks]
-    if len(questions) >= 2 * rule.minimum_test_mcqa:
-        missing = rule.minimum_test_mcqa - sum(splits[key] == "test" for key in questions)
-        trained = sorted(
-            (key for key in questions if splits[key] == "train"),
-            key=lambda key: (unit_hash(key, _KEY_SALT), key),
-        )
-        splits |= dict.fromkeys(trained[: max(missing, 0)], "test")
-    return splits
+    asked, first = np.unique(places[is_question], return_index=True)
+    split_of = splits[is_question][first]
+    missing = minimum - int((split_of == TEST).sum())
+    if len(asked) < 2 * minimum or missing <= 0:
+        return splits
+    moved = asked[split_of == TRAIN][:missing]  # unique sorts: the lowest hashes come first
+    return np.where(np.isin(places, moved), np.int8(TEST), splits)

@@ -1,209 +1,231 @@
 """Stage ``curate``: examples of all sources become filtered, shuffled, split conversations.
 
-    data/raw ─► readers ──┐
-    data/mcqa ────────────┴► row filters ─► spool, one file a language         (rows, one by one)
-    spool ─► drop duplicates ─► split by hash ─► shuffle ─► data/conversations (one language in
-                                                                                memory at a time)
+    data/raw ─► readers ──┐   prepare: a task a file              publish: a task a language
+    data/mcqa ────────────┴► row filters ─► spool ─► duplicates ─► near duplicates ─► splits
+                                                     (all languages)     └► contamination ─► files
 
-Every source is read once. Rows are sorted before anything is drawn or compared, so neither the
-order of sources nor that of directories reaches the output.
+    data/conversations/<split>/<language>.jsonl   conversations, shuffled
+    data/conversations/manifest.json              what was read, written and dropped, and why
+    data/conversations/rejects/<reason>.jsonl     a sample of what was dropped
+    data/conversations/contamination.jsonl        evaluation items found in training rows
+
+Every source is read once. Neither the order of sources, nor that of rows, nor the number of
+processes reaches the output.
 """
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from minilingua.core.errors import DataError
-from minilingua.core.files import dump_record, read_jsonl, require, staged_directory, write_jsonl
+from minilingua.core.errors import DataError, ParamsError, did_you_mean
+from minilingua.core.files import require, staged_directory, write_jsonl
 from minilingua.core.languages import LANGUAGES, NATURAL_LANGUAGES
-from minilingua.core.manifest import Manifest
-from minilingua.core.records import SPLITS, Conversation, InstructionExample, Split
-from minilingua.core.seeding import content_id, generator
-from minilingua.curation import duplicates
-from minilingua.curation.duplicates import DuplicateIndex
-from minilingua.curation.filters import Filter, row_filters
-from minilingua.curation.rejects import RejectSample
-from minilingua.curation.splits import SplitRule, assign_splits
+from minilingua.core.processes import TaskRunner, processes_for, task_runner
+from minilingua.core.records import SPLITS, Contamination
+from minilingua.curation import duplicates, near_duplicates
+from minilingua.curation.benchmarks import read_benchmarks
+from minilingua.curation.contamination import Item
+from minilingua.curation.duplicates import Copies, find_copies
+from minilingua.curation.filters import row_filters
+from minilingua.curation.ledger import Ledger
+from minilingua.curation.prepare import (
+    ExampleInput,
+    Input,
+    InstructionInput,
+    Prepared,
+    PrepareTask,
+    Settings,
+    prepare,
+)
+from minilingua.curation.publish import (
+    BENCHMARK_REASON,
+    Published,
+    PublishTask,
+    base_splits,
+    publish,
+    save_items,
+)
+from minilingua.curation.rows import Spool
+from minilingua.curation.splits import SplitRule
 from minilingua.params import Params
-from minilingua.sources.read import read_instructions
+from minilingua.sources.read import instruction_files
 from minilingua.sources.selection import used_sources
+from minilingua.sources.spec import source_names
 
 RAW = Path("data/raw")
+BENCHMARKS = "benchmarks"
 MCQA = Path("data/mcqa")
 OUTPUT = Path("data/conversations")
-
-
-@dataclass(slots=True, kw_only=True)
-class Ledger:
-    """What becomes of the rows, as counts and as a sample."""
-
-    manifest: Manifest
-    rejects: RejectSample = field(default_factory=RejectSample)
-    read: Counter[str] = field(default_factory=Counter)
-    """Source ─► rows that reached the filters; what readers reject comes on top."""
-    written: Counter[tuple[Split, str, str]] = field(default_factory=Counter)
-    """(split, language, task) ─► rows."""
-
-    def drop(self, reason: str, example: InstructionExample) -> None:
-        """Counts a dropped row and offers it to the sample."""
-        self.manifest.drop(reason, example.source, example.language)
-        self.rejects.add(reason, example)
 
 
 def run(params: Params) -> None:
     """Writes ``data/conversations`` from ``data/raw`` and ``data/mcqa``.
 
     Raises:
-        MissingInputError: raw data or the MCQA stage's output is missing.
+        MissingInputError: raw data, the MCQA stage's output or the benchmarks are missing.
         DataError: a row is not what its format allows, or a language is left without training data.
-        ParamsError: facts are to be held out, but there is no split to hold them.
+        ParamsError: facts are to be held out, but there is no split to hold them; or a preferred
+            source is unknown.
     """
     require(RAW, made_by="minilingua fetch")
-    ledger = Ledger(manifest=Manifest(stage="curate"))
     languages = [code for code in LANGUAGES if code in params.languages]
-    included = used_sources(params.sources, ("instruction", "code"))
-    examples = _read_all(included, languages, ledger.manifest)
+    benchmarks = RAW / BENCHMARKS if (RAW / BENCHMARKS).is_dir() else None
+    inputs = find_inputs(used_sources(params.sources, ("instruction", "code")), languages)
     with staged_directory(OUTPUT) as output:
-        curate(examples, languages, params, output, ledger)
+        processes = processes_for(sum(rows.size for rows in inputs))
+        ledger, contamination = curate(
+            inputs, languages, params, output, benchmarks=benchmarks, processes=processes
+        )
         ledger.manifest.write(output / "manifest.json")
-        write_jsonl(output / "rejects.jsonl", ledger.rejects.rows())
+        ledger.rejects.write(output / "rejects")
+        write_jsonl(output / "contamination.jsonl", contamination)
+
+
+def find_inputs(included: Sequence[str], languages: Sequence[str]) -> list[Input]:
+    """Returns what there is to read, one input a file.
+
+    Raises:
+        MissingInputError: a file is missing.
+    """
+    inputs: list[Input] = [
+        InstructionInput(raw=RAW, source=name, file=file, languages=tuple(languages))
+        for name in sorted(included)
+        for file in instruction_files(RAW, name, languages)
+    ]
+    return inputs + [
+        ExampleInput(path=require(MCQA / f"{language}.jsonl", made_by="minilingua mcqa"))
+        for language in languages
+        if language in NATURAL_LANGUAGES
+    ]
 
 
 def curate(
-    examples: Iterable[InstructionExample],
+    inputs: Sequence[Input],
     languages: Sequence[str],
     params: Params,
     output: Path,
-    ledger: Ledger,
-) -> None:
-    """Writes ``<split>/<language>.jsonl`` below ``output`` and counts into the ledger.
+    *,
+    benchmarks: Path | None = None,
+    processes: int = 1,
+) -> tuple[Ledger, list[Contamination]]:
+    """Writes ``<split>/<language>.jsonl`` below ``output``.
 
     Args:
-        examples: rows of all sources, in any order.
+        inputs: rows of all sources, in any order.
         languages: codes in canonical order; each gets a file in every split.
-        params: the sections seed and curate are used.
+        params: the sections seed, sources.include and curate are used.
         output: an existing, empty directory.
-        ledger: receives counts, a sample of rejects, and the manifest's details.
+        benchmarks: directory of texts that must not be trained on, if there are any.
+        processes: more than one do the tasks side by side.
+
+    Returns:
+        What became of the rows, the manifest complete; and which evaluation items were found.
 
     Raises:
-        DataError: a language is left without training data.
-        ParamsError: as ``SplitRule``.
+        DataError: a row is not what its format allows, or a language is left without training data.
+        ParamsError: as ``SplitRule``, or a preferred source is unknown.
     """
-    rule = SplitRule(
-        validation=params.curate.validation,
-        test=params.curate.test,
-        unseen_facts=params.curate.unseen_facts,
-        minimum_test_mcqa=params.curate.minimum_test_mcqa,
-    )
-    filters = row_filters(params.curate.max_characters)
+    settings = _settings(params)
     spool = output / "spool"
     spool.mkdir()
-    held_out_keys: set[str] = set()
-    with ExitStack() as stack:
-        streams = {
-            language: stack.enter_context((spool / f"{language}.jsonl").open("w", encoding="utf-8"))
+    items: list[Item] = []
+    sets: dict[str, dict[str, Any]] = {}
+    if benchmarks is not None:
+        items, sets = read_benchmarks(benchmarks)
+        save_items(spool / "benchmarks.jsonl", items)
+    ledger = Ledger()
+    held_out: set[int] = set()
+    contamination: list[Contamination] = []
+    with task_runner(processes) as run_tasks:
+        for prepared in _prepare_all(inputs, settings, spool, run_tasks):
+            ledger.merge(prepared.ledger)
+            held_out |= prepared.held_out
+        copies = _find_copies(spool, languages, settings.rule, held_out)
+        tasks = [
+            PublishTask(
+                language=language,
+                spool=spool,
+                output=output,
+                sources=settings.sources,
+                rule=settings.rule,
+                held_out=frozenset(held_out),
+                copies=copies[language],
+                copied_languages=tuple(languages),
+                near_duplicates=params.curate.near_duplicates,
+                benchmarks=spool / "benchmarks.jsonl" if items else None,
+                seed=params.seed,
+            )
             for language in languages
-        }
-        for example in _filtered(examples, filters, ledger):
-            if rule.holds_out(example.fact):
-                held_out_keys.add(example.key)
-            streams[example.language].write(dump_record(example) + "\n")
-    index = DuplicateIndex()
-    for language in tqdm(languages, desc="curate", unit=" languages", disable=None):
-        kept = _without_duplicates(spool / f"{language}.jsonl", index, ledger)
-        _write_splits(kept, language, rule, held_out_keys, params.seed, output, ledger)
+        ]
+        for published in _publish_all(tasks, run_tasks):
+            ledger.merge(published.ledger)
+            contamination += published.contamination
     shutil.rmtree(spool)
     _require_training_data(languages, ledger)
-    ledger.manifest.details |= _details(languages, filters, ledger)
+    ledger.manifest.details |= _details(languages, params, ledger, contamination)
+    ledger.manifest.details["benchmarks"] = sets
+    return ledger, contamination
 
 
-def conversation_id(example: InstructionExample) -> str:
-    """Returns the identity of a conversation: ``content_id`` of language, roles and contents."""
-    turns = (f"{turn.role}\x1f{turn.content}" for turn in example.messages)
-    return content_id("\x1e".join([example.language, *turns]))
-
-
-def _read_all(
-    included: Sequence[str], languages: Sequence[str], manifest: Manifest
-) -> Iterator[InstructionExample]:
-    for name in included:
-        yield from read_instructions(RAW, name, languages, manifest)
-    for language in languages:
-        if language in NATURAL_LANGUAGES:
-            path = require(MCQA / f"{language}.jsonl", made_by="minilingua mcqa")
-            yield from read_jsonl(path, InstructionExample)
-
-
-def _filtered(
-    examples: Iterable[InstructionExample], filters: Sequence[Filter], ledger: Ledger
-) -> Iterator[InstructionExample]:
-    for example in tqdm(examples, desc="curate", unit=" rows", disable=None):
-        ledger.read[example.source] += 1
-        reason = next((rule.reason for rule in filters if rule.rejects(example)), None)
-        if reason is None:
-            yield example
-        else:
-            ledger.drop(reason, example)
-
-
-def _without_duplicates(
-    path: Path, index: DuplicateIndex, ledger: Ledger
-) -> list[InstructionExample]:
-    """Returns a language's rows in a canonical order, of equal ones the first."""
-    ranked = sorted(read_jsonl(path, InstructionExample), key=_precedence)
-    kept = []
-    for example, is_repeated in index.first_of_each(ranked):
-        if is_repeated:
-            ledger.drop(duplicates.REASON, example)
-        else:
-            kept.append(example)
-    return kept
-
-
-def _precedence(example: InstructionExample) -> tuple[bool, str, str, str]:
-    """Orders rows: what knows its fact first, so that no duplicate hides that it is held out."""
-    return example.fact is None, example.source, conversation_id(example), example.row
-
-
-def _write_splits(
-    examples: Sequence[InstructionExample],
-    language: str,
-    rule: SplitRule,
-    held_out_keys: set[str],
-    seed: int,
-    output: Path,
-    ledger: Ledger,
-) -> None:
-    splits = assign_splits(examples, rule, held_out_keys)
-    for split in SPLITS:
-        rows = sorted(
-            (_conversation(example) for example in examples if splits[example.key] == split),
-            key=lambda conversation: conversation.id,
-        )
-        order = generator(seed, "curate", split, language).permutation(len(rows))
-        write_jsonl(output / split / f"{language}.jsonl", (rows[index] for index in order))
-        for row in rows:
-            ledger.manifest.keep(row.source, language)
-            ledger.written[split, language, row.task] += 1
-
-
-def _conversation(example: InstructionExample) -> Conversation:
-    return Conversation(
-        id=conversation_id(example),
-        key=example.key,
-        source=example.source,
-        language=example.language,
-        task=example.task,
-        messages=example.messages,
-        choice=example.choice,
-        fact=example.fact,
+def _settings(params: Params) -> Settings:
+    names = source_names()
+    for name in params.curate.prefer:
+        if name not in names:
+            raise ParamsError(
+                f"curate.prefer: unknown source {name!r}; allowed: {', '.join(names)}"
+                f"{did_you_mean(name, names)}"
+            )
+    return Settings(
+        max_characters=params.curate.max_characters,
+        filters=tuple(params.curate.filters),
+        rule=SplitRule(
+            validation=params.curate.validation,
+            test=params.curate.test,
+            unseen_facts=params.curate.unseen_facts,
+            minimum_test_mcqa=params.curate.minimum_test_mcqa,
+        ),
+        sources=tuple(dict.fromkeys([*params.curate.prefer, *sorted(names)])),
     )
+
+
+def _prepare_all(
+    inputs: Sequence[Input], settings: Settings, spool: Path, run_tasks: TaskRunner
+) -> Iterable[Prepared]:
+    tasks = [
+        (PrepareTask(number=number, rows=rows, spool=spool, settings=settings),)
+        for number, rows in enumerate(inputs)
+    ]
+    with tqdm(desc="curate", unit=" rows", disable=None) as progress:
+        for prepared in run_tasks(prepare, tasks, [rows.size for rows in inputs]):
+            progress.update(prepared.ledger.read.total())
+            yield prepared
+
+
+def _find_copies(
+    spool: Path, languages: Sequence[str], rule: SplitRule, held_out: Iterable[int]
+) -> dict[str, Copies]:
+    rows = {language: Spool.open(spool, language).rows for language in languages}
+    return find_copies(
+        {
+            language: (found, base_splits(rule, held_out, found["place"]))
+            for language, found in rows.items()
+        }
+    )
+
+
+def _publish_all(tasks: Sequence[PublishTask], run_tasks: TaskRunner) -> Iterable[Published]:
+    sizes = [
+        sum(file.stat().st_size for file in task.spool.glob(f"*-{task.language}.lines"))
+        for task in tasks
+    ]
+    with tqdm(desc="compare", total=len(tasks), unit=" languages", disable=None) as progress:
+        for published in run_tasks(publish, [(task,) for task in tasks], sizes):
+            progress.update()
+            yield published
 
 
 def _require_training_data(languages: Sequence[str], ledger: Ledger) -> None:
@@ -223,7 +245,15 @@ def _require_training_data(languages: Sequence[str], ledger: Ledger) -> None:
     )
 
 
-def _details(languages: Sequence[str], filters: Sequence[Filter], ledger: Ledger) -> dict[str, Any]:
+def _details(
+    languages: Sequence[str],
+    params: Params,
+    ledger: Ledger,
+    contamination: Sequence[Contamination],
+) -> dict[str, Any]:
+    read: dict[str, dict[str, int]] = {}
+    for (source, language), count in ledger.read.items():
+        read.setdefault(source, {})[language] = count
     rows = {split: dict.fromkeys(languages, 0) for split in SPLITS}
     tasks: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     mcqa = {split: dict.fromkeys(languages, 0) for split in SPLITS}
@@ -233,10 +263,32 @@ def _details(languages: Sequence[str], filters: Sequence[Filter], ledger: Ledger
         if task == "mcqa":
             mcqa[split][language] += count
     return {
-        "rows_read": dict(ledger.read),
+        "rows_read": read,
         "rows": rows,
         "rows_by_task": tasks,
         "mcqa_rows": mcqa,
-        "filters": {rule.reason: rule.description for rule in filters}
-        | {duplicates.REASON: "The same turns, but for case and white space, were kept already."},
+        "contamination": _count_contamination(contamination),
+        "filters": {
+            rule.reason: rule.description
+            for rule in row_filters(params.curate.max_characters, params.curate.filters)
+        }
+        | {
+            duplicates.REASON: "The same turns, but for case and white space, were kept already.",
+            near_duplicates.REASON: "Prompt and answer are nearly those of a row that was kept.",
+            duplicates.HELD_OUT_REASON: "A training row repeats one of validation or test.",
+            BENCHMARK_REASON: "A training row shares a run of words with a benchmark's item.",
+        },
+    }
+
+
+def _count_contamination(found: Sequence[Contamination]) -> dict[str, dict[str, int]]:
+    """Returns for each set: its items found, and those found in rows that are trained on."""
+    items: dict[str, set[str]] = {}
+    trained: dict[str, set[str]] = {}
+    for one in found:
+        items.setdefault(one.set, set()).add(one.item)
+        trained.setdefault(one.set, set()).update([one.item] * (not one.is_dropped))
+    return {
+        name: {"items_found": len(items[name]), "items_trained_on": len(trained[name])}
+        for name in sorted(items)
     }

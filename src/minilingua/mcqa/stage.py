@@ -23,7 +23,7 @@ from tqdm import tqdm
 from minilingua.core.files import require, staged_directory, tree_files
 from minilingua.core.languages import NATURAL_LANGUAGES
 from minilingua.core.manifest import Manifest
-from minilingua.core.processes import available_processors, task_runner
+from minilingua.core.processes import processes_for, task_runner
 from minilingua.core.records import ANSWER_FORMATS, AnswerFormat
 from minilingua.core.seeding import generator
 from minilingua.mcqa.build import Question, select
@@ -36,8 +36,6 @@ from minilingua.sources.selection import used_sources
 
 RAW = Path("data/raw")
 OUTPUT = Path("data/mcqa")
-_PARALLEL_BYTES = 16 << 20
-"""Raw data from which on several processes earn back the time that starting them takes."""
 
 Realised = Counter[tuple[AnswerFormat, str]]
 """(answer format, language of the instruction) ─► questions."""
@@ -168,7 +166,7 @@ def write_language(
 
 def _processes(sources: Sequence[str]) -> int:
     size = sum(file.stat().st_size for name in sources for file in tree_files(RAW / name))
-    return available_processors() if size >= _PARALLEL_BYTES else 1
+    return processes_for(size)
 
 
 def _progress(results: Iterator[Any], total: int, unit: str) -> Iterator[Any]:

@@ -7,6 +7,7 @@ A row that is of no use is dropped under a reason in the manifest, the first few
 explained in ``rejected_examples``; a file that is not what its spec says ends the stage.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 from minilingua.core.errors import DataError, ParamsError
 from minilingua.core.files import read_json, require
 from minilingua.core.manifest import Manifest
-from minilingua.core.records import InstructionExample, Message, MultipleChoiceItem
+from minilingua.core.records import InstructionExample, Message, MultipleChoiceItem, Task
 from minilingua.core.seeding import content_id
+from minilingua.sources.decode import NativeFile
 from minilingua.sources.native import NativeRow, native_files, native_rows
 from minilingua.sources.readers import instructions, multiple_choice
 from minilingua.sources.readers.rows import (
@@ -32,6 +34,8 @@ FACTS_FILE = "facts.json"
 
 EXAMPLES_PER_REASON = 3
 """Rejected rows that the manifest explains, for each source and reason."""
+
+_EXPLAINED = re.compile(r"(?P<source>[^/]+)/.*?:\d+: (?P<reason>\w+): ")
 
 # Named here rather than imported by the name in the spec, so that the import graph (and with it
 # the dependencies of the DVC stages) shows them.
@@ -56,7 +60,8 @@ def read_multiple_choice(
     """
     spec = _spec(name, ("multiple_choice",))
     facts = _facts(raw / name)
-    for row, where, result in _results(raw, name, spec, languages, manifest):
+    files = _files(raw, name, spec, languages)
+    for row, where, result in _results(name, spec, files, languages, manifest):
         assert isinstance(result, Question)
         yield MultipleChoiceItem(
             source=name,
@@ -76,22 +81,61 @@ def read_instructions(
 
     Arguments and errors are those of ``read_multiple_choice``.
     """
+    for file in instruction_files(raw, name, languages):
+        yield from read_instruction_file(raw, name, file, languages, manifest)
+
+
+def instruction_files(raw: Path, name: str, languages: Sequence[str]) -> list[NativeFile]:
+    """Returns the files of a source in the order of ``read_instructions``, which reads them all.
+
+    Arguments and errors are those of ``read_instructions``.
+    """
+    return _files(raw, name, _spec(name, ("instruction", "code")), languages)
+
+
+def read_instruction_file(
+    raw: Path, name: str, file: NativeFile, languages: Sequence[str], manifest: Manifest
+) -> Iterator[InstructionExample]:
+    """Yields what one file adds to ``read_instructions``: files can be read side by side."""
     spec = _spec(name, ("instruction", "code"))
+    task: Task = "code" if spec.kind == "code" else "instruction"
     facts = _facts(raw / name)
-    for row, where, result in _results(raw, name, spec, languages, manifest):
+    for row, where, result in _results(name, spec, [file], languages, manifest):
         assert isinstance(result, Exchange)
         yield InstructionExample(
             source=name,
             row=where,
             language=row.language,
-            task="code" if spec.kind == "code" else "instruction",
+            task=task,
             messages=tuple(
                 Message(role="assistant" if position % 2 else "user", content=turn)
                 for position, turn in enumerate(result.turns)
             ),
             key=content_id(row.language + result.prompt),
-            fact=facts.get(f"{row.file.relative}:{row.number}"),
+            fact=facts.get(f"{file.relative}:{row.number}") if facts else None,
         )
+
+
+def explain_rejects(manifest: Manifest, lines: Sequence[str]) -> None:
+    """Adds ``<source>/<file>:<row>: <reason>: ..`` to the manifest's ``rejected_examples``.
+
+    What is beyond ``EXAMPLES_PER_REASON`` for one source and reason is left out.
+    """
+    if not lines:
+        return
+    examples = manifest.details.setdefault("rejected_examples", [])
+    explained = Counter(map(_source_and_reason, examples))
+    for line in lines:
+        kind = _source_and_reason(line)
+        explained[kind] += 1
+        if explained[kind] <= EXAMPLES_PER_REASON:
+            examples.append(line)
+
+
+def _source_and_reason(line: str) -> tuple[str, str]:
+    found = _EXPLAINED.match(line)
+    assert found is not None, line
+    return found["source"], found["reason"]
 
 
 def _spec(name: str, kinds: tuple[Kind, ...]) -> SourceSpec:
@@ -101,25 +145,30 @@ def _spec(name: str, kinds: tuple[Kind, ...]) -> SourceSpec:
     return spec
 
 
-def _results(
-    raw: Path, name: str, spec: SourceSpec, languages: Sequence[str], manifest: Manifest
-) -> Iterator[tuple[NativeRow, str, Question | Exchange]]:
+def _files(raw: Path, name: str, spec: SourceSpec, languages: Sequence[str]) -> list[NativeFile]:
     _require_fetched_files(raw, name)
+    return native_files(spec, raw / name, languages, hint="; `minilingua fetch` makes them")
+
+
+def _results(
+    name: str,
+    spec: SourceSpec,
+    files: Sequence[NativeFile],
+    languages: Sequence[str],
+    manifest: Manifest,
+) -> Iterator[tuple[NativeRow, str, Question | Exchange]]:
     read = _reader(name, spec)
-    explained: Counter[str] = Counter()
-    for file in native_files(spec, raw / name, languages, hint="; `minilingua fetch` makes them"):
+    for file in files:
+        place = f"{name}/{file.relative}:"
         for row in native_rows(spec, file, languages):
-            where = f"{name}/{file.relative}:{row.number}"
+            where = f"{place}{row.number}"
             try:
                 yield row, where, read(row.values)
             except UnexpectedShapeError as error:
                 raise DataError(f"{file.path}:{row.number}: {error}") from error
             except RejectedRowError as error:
                 manifest.drop(error.reason, name, row.language)
-                explained[error.reason] += 1
-                if explained[error.reason] <= EXAMPLES_PER_REASON:
-                    examples = manifest.details.setdefault("rejected_examples", [])
-                    examples.append(f"{where}: {error.reason}: {error}")
+                explain_rejects(manifest, [f"{where}: {error.reason}: {error}"])
 
 
 def _require_fetched_files(raw: Path, name: str) -> None:

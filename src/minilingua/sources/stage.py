@@ -5,6 +5,7 @@ mirror:  <mirror>/<source>/.. ────────────────�
 hub:     sources.lock ─► cache below HF_HOME ────┘
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from minilingua.core.errors import MissingInputError
-from minilingua.core.files import sha256_file, staged_directory
+from minilingua.core.files import sha256_file, staged_directory, tree_files
 from minilingua.core.manifest import Manifest
 from minilingua.params import Params
 from minilingua.sources.mirror import Part, cached, check_pins, copy, fill
@@ -22,6 +23,8 @@ from minilingua.sources.selection import reads_evaluation_files, select_sources
 from minilingua.sources.spec import load_spec
 
 RAW = Path("data/raw")
+BENCHMARKS = "benchmarks"
+"""Directory below ``RAW`` of the texts that must not be trained on."""
 
 _SHOWN_FILES = 3
 
@@ -55,6 +58,10 @@ def run(params: Params) -> None:
             found = _describe(name, raw / name, params.languages, manifest)
             manifest.details["sources"][name] = found | described[name]
         _report_empty(sources, params.languages, manifest)
+        if params.sources.benchmarks is not None:
+            manifest.details["benchmarks"] = _copy_benchmarks(
+                Path(params.sources.benchmarks), raw / BENCHMARKS
+            )
         manifest.write(raw / "manifest.json")
 
 
@@ -101,6 +108,21 @@ def _origin(
             f"({len(unpinned)} in {directories[part.name]})"
         )
     return known
+
+
+def _copy_benchmarks(directory: Path, target: Path) -> dict[str, str]:
+    """Makes the benchmarks a part of the raw data, so that they are versioned with it."""
+    if not directory.is_dir():
+        raise MissingInputError(f"sources.benchmarks: {directory} is not a directory")
+    found = {}
+    for file in tree_files(directory):
+        copied = target / file.relative_to(directory)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copied)
+        found[file.relative_to(directory).as_posix()] = sha256_file(copied)
+    if not found:
+        raise MissingInputError(f"sources.benchmarks: {directory} is empty")
+    return found
 
 
 def _describe(

@@ -1,0 +1,82 @@
+"""Hashes of words and of runs of words, over many rows at once.
+
+Rows are lines of single-spaced words. A word's hash is a polynomial over its bytes, taken from
+prefix sums, then mixed; a run's hash is a polynomial over its words' hashes. All arithmetic is
+modulo 2**64, so an array operation a step does it; equal words give equal hashes everywhere.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from minilingua.curation.rows import Hashes, Indices
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
+_MIX = np.uint64(0xBF58476D1CE4E5B9)  # of SplitMix64
+_RUN = np.uint64(0xD6E8FEB86659FD93)
+_SHIFT = np.uint64(31)
+_SPACE, _NEWLINE = ord(" "), ord("\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordHashes:
+    """The words of some rows."""
+
+    hashes: Hashes
+    """Shape [words]."""
+    rows: Indices
+    """Shape [words]: the row of each word, from 0; not decreasing."""
+
+
+def hash_words(lines: bytes) -> WordHashes:
+    """Returns the words of lines, each of which has to be ended by a line feed."""
+    text = np.frombuffer(lines, dtype=np.uint8)
+    ends = np.flatnonzero((text == _SPACE) | (text == _NEWLINE))
+    starts = np.empty_like(ends)
+    starts[:1] = 0
+    starts[1:] = ends[:-1] + 1
+    powers, inverses = _powers(1 << max(19, len(text).bit_length()))
+    sums = np.empty(len(text) + 1, dtype=np.uint64)
+    sums[0] = 0
+    np.cumsum((text + np.uint64(1)) * powers[: len(text)], out=sums[1:])
+    hashes = (sums[ends] - sums[starts]) * inverses[starts]
+    hashes ^= hashes >> _SHIFT
+    hashes *= _MIX
+    hashes ^= hashes >> _SHIFT
+    is_last = text[ends] == _NEWLINE
+    rows = np.cumsum(is_last) - is_last
+    is_word = ends > starts  # a row without words is an empty line
+    return WordHashes(hashes=hashes[is_word], rows=rows[is_word])
+
+
+def hash_runs(words: WordHashes, length: int) -> tuple[Hashes, Indices]:
+    """Returns the runs of ``length`` words that lie within a row.
+
+    Returns:
+        Their hashes and their first words (indices into ``words``), both of shape [runs].
+    """
+    count = max(0, len(words.hashes) - length + 1)
+    runs = words.hashes[:count].copy()
+    for offset in range(1, length):
+        runs *= _RUN
+        runs += words.hashes[offset : offset + count]
+    runs ^= runs >> _SHIFT
+    within = words.rows[:count] == words.rows[length - 1 : length - 1 + count]
+    return runs[within], np.flatnonzero(within)
+
+
+@lru_cache(maxsize=1)
+def _powers(size: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Returns the powers of the base and of its inverse, both of shape [size]."""
+    return (
+        np.cumprod(_geometric(_BASE, size), dtype=np.uint64),
+        np.cumprod(_geometric(pow(_BASE, -1, 1 << 64), size), dtype=np.uint64),
+    )
+
+
+def _geometric(ratio: int, size: int) -> npt.NDArray[np.uint64]:
+    factors = np.full(size, ratio, dtype=np.uint64)
+    factors[0] = 1
+    return factors

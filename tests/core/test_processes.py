@@ -1,0 +1,51 @@
+import os
+import signal
+
+import pytest
+
+from minilingua.core.errors import DataError, MiniLinguaError
+from minilingua.core.processes import (
+    WORTH_PROCESSES,
+    available_processors,
+    processes_for,
+    task_runner,
+)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def fail(number: int) -> int:
+    if number:
+        raise DataError(f"row {number}")
+    return number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def tasks(*numbers: int) -> list[tuple[object, ...]]:
+    return [(number,) for number in numbers]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_the_order_of_the_tasks(processes: int) -> None:
+    squares = [number * number for number in range(9)]
+    with task_runner(processes) as run:
+        assert list(run(square, tasks(*range(9)))) == squares
+        assert list(run(square, tasks(*range(9)), sizes=range(9))) == squares
+        with pytest.raises(DataError, match="row 1"):
+            list(run(fail, tasks(0, 1, 2, 3), sizes=range(4)))
+
+
+def test_a_killed_process_gets_one_line() -> None:
+    with task_runner(2) as run, pytest.raises(MiniLinguaError, match="was killed"):
+        list(run(die, tasks(1)))
+
+
+def test_small_inputs_start_no_process() -> None:
+    assert processes_for(WORTH_PROCESSES - 1) == 1
+    assert processes_for(WORTH_PROCESSES) == available_processors()
