@@ -111,6 +111,10 @@ class ConversationEncoder:
             texts = [text.replace(" ", self._space) for text in texts]
         return self._texts.encode_batch_fast(texts, add_special_tokens=False)
 
+    def token_ends(self, text: str) -> list[int]:
+        """Returns where each token of a text ends, in characters."""
+        return [end for _, end in self._encode_text(text).offsets]
+
     def _encode_text(self, text: str) -> Encoding:
         """Encodes one text as ``encode_texts`` does, but with offsets."""
         if self._space:
@@ -187,6 +191,7 @@ class ConversationEncoder:
                 # Twice as fast as numpy's own conversion of a list.
                 tokens=np.frombuffer(array("I", ids), dtype=np.uint32),
                 loss_mask=mask,
+                source=conversation.source,
             ),
             supervised_tokens=supervised,
             text_tokens=text_tokens,

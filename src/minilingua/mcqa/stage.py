@@ -26,7 +26,7 @@ from minilingua.core.manifest import Manifest
 from minilingua.core.processes import available_processors, task_runner
 from minilingua.core.records import ANSWER_FORMATS, AnswerFormat
 from minilingua.core.seeding import generator
-from minilingua.mcqa.build import Question, select
+from minilingua.mcqa.build import Question, one_line, select
 from minilingua.mcqa.quotas import LanguageQuota, plan_quotas
 from minilingua.mcqa.render import Templates, escaped_templates, render
 from minilingua.mcqa.spool import Index, Spool, distinct, spool_questions
@@ -126,7 +126,7 @@ def select_source(
             explained[question] += 1
             if explained[question] <= EXAMPLES_PER_REASON:
                 examples = manifest.details.setdefault("rejected_examples", [])
-                examples.append(f"{item.row}: {question}")
+                examples.append(f"{item.row}: {question}: {one_line(item.question)!r:.60}")
 
     return Selected(
         index=spool_questions(spool / f"{name}.tsv", number, questions()), manifest=manifest
