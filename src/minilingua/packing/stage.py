@@ -229,12 +229,12 @@ def _report(splits: dict[Split, _Planned], training: _Training) -> str:
     lines = [ledger_table(training.languages), ""]
     if training.held_back:
         lines += [f"held back by mixture.max_epochs: {', '.join(training.held_back)}", ""]
-    lines.append("split       steps   packs  conversations      tokens   fill")
+    lines.append("split       steps   packs  conversations      tokens    fill")
     for split, planned in splits.items():
         figures = planned.figures
         lines.append(
             f"{split:<10} {figures['steps']:>6} {figures['packs']:>7} "
-            f"{figures['conversations']:>14,} {figures['tokens']:>11,} {figures['fill']:>6.1%}"
+            f"{figures['conversations']:>14,} {figures['tokens']:>11,} {figures['fill']:>7.2%}"
         )
     figures = splits["train"].figures
     for name in ("tokens", "supervised_tokens", "conversations"):
