@@ -20,6 +20,7 @@ FilterName = Literal[
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Weight = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -95,7 +96,8 @@ class McqaParams(Section):
     answer_formats: dict[AnswerFormat, Share]
     """Share of items answered by letter, by number and by full text; exact per language."""
     english_instructions: Share
-    """Share of items whose instruction is English, the rest in the item's language; exact."""
+    """Share of items whose instruction is English, the rest in the item's language; exact. The
+    reference's README says 0.3, what it was trained on has 0.2."""
     shown_options: Annotated[int, Field(ge=2, le=26)]
     """Options shown: the correct one and sampled distractors; items with fewer show fewer."""
 
@@ -167,6 +169,14 @@ class TokenizerParams(Section):
         return self
 
 
+class TokenizeParams(Section):
+    """What becomes of conversations that are too long to train on."""
+
+    truncate_to: Count | None
+    """Tokens to which longer conversations are cut, at the end of their user turns and nowhere
+    else; null: none is cut. What is longer than pack.sequence_length after that is dropped."""
+
+
 class ModelParams(Section):
     """Shape of the model (Llama architecture: RMSNorm, SwiGLU, RoPE, no biases)."""
 
@@ -229,15 +239,22 @@ class MixtureParams(Section):
     """Name of the mixture, for people."""
     unit: Literal["conversations", "tokens", "supervised_tokens"]
     """What the weights are shares of."""
-    weights: dict[LanguageCode, Annotated[float, Field(gt=0)]] | None
+    weights: dict[LanguageCode, Weight] | None
     """Relative weight of each language, normalised; null: every conversation once an epoch."""
+    sources: dict[str, Weight] | None
+    """Relative weight of each source within a language, normalised over those that the language
+    has; sources without a weight are left out; null: all conversations of a language are alike."""
+    max_epochs: Annotated[float, Field(gt=0)] | None
+    """Passes over its conversations that a language makes at most, with sources also each of its
+    sources; the others get what is left over in their proportions. null: no limit."""
 
 
 class PackParams(Section):
     """The schedule: packs, global batch, length of the run."""
 
     sequence_length: Count
-    """Tokens a pack holds at most; longer conversations are dropped and counted."""
+    """Tokens a pack holds at most; longer conversations are dropped and counted, unless
+    tokenize.truncate_to has cut them before."""
     global_batch: Count
     """Size of one optimizer step, in global_batch_unit."""
     global_batch_unit: Literal["conversations", "tokens"]
@@ -333,6 +350,7 @@ class Params(Section):
     mcqa: McqaParams
     curate: CurateParams
     tokenizer: TokenizerParams
+    tokenize: TokenizeParams
     model: ModelParams
     base: BaseParams
     mixture: MixtureParams
@@ -352,6 +370,11 @@ class Params(Section):
             raise ValueError(
                 f"pack.sequence_length {self.pack.sequence_length} exceeds "
                 f"model.max_positions {self.model.max_positions}"
+            )
+        if (self.tokenize.truncate_to or 0) > self.pack.sequence_length:
+            raise ValueError(
+                f"tokenize.truncate_to {self.tokenize.truncate_to} exceeds pack.sequence_length "
+                f"{self.pack.sequence_length}: what is cut to it would be dropped all the same"
             )
         if self.pack.global_batch_unit == "tokens" and (
             self.pack.global_batch < self.pack.sequence_length

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, tree_digest, write_jsonl
 from minilingua.core.records import SPLITS, Conversation
 from minilingua.core.tokens import open_token_file
-from minilingua.params import Params
+from minilingua.params import Params, TokenizeParams
 from tests.chat.corpus import conversation
 
 TOKENS = Path("data/tokens")
@@ -87,7 +88,7 @@ def test_fertility_counts_text_without_template(params: Params) -> None:
     tokenize_stage.run(params.model_copy(update={"languages": ("en",)}))
     row = (TOKENS / "token_counts.csv").read_text().splitlines()[1]
     # digits and spaces are tokens of their own: 4 + 1 and 3 + 2 of them, in 5 words
-    assert row == "train,en,1,15,6,2.000"
+    assert row == "train,en,1,15,6,2.000,0"
 
 
 @pytest.mark.usefixtures("here")
@@ -121,3 +122,48 @@ def test_bad_input_is_one_clear_line_and_leaves_the_old_tokens(params: Params) -
     with pytest.raises(MissingInputError, match=r"train/de\.jsonl is missing; `minilingua curate`"):
         tokenize_stage.run(params)
     assert tree_digest(TOKENS) == before
+
+
+@pytest.mark.usefixtures("here")
+def test_long_conversations_are_truncated_if_asked_and_counted(params: Params) -> None:
+    source = Path("data/conversations/train/en.jsonl")
+    items = list(read_jsonl(source, Conversation))
+    long = conversation(("user", "one two " * 99), ("assistant", "three"))
+    answer = conversation(("user", "one"), ("assistant", "two " * 99))
+    write_jsonl(source, [long, *items, answer])
+    tokenize_stage.run(params)
+    whole = open_token_file(TOKENS / "train/en").lengths()
+    asked = params.model_copy(update={"tokenize": TokenizeParams(truncate_to=100)})
+    tokenize_stage.run(asked)
+    file = open_token_file(TOKENS / "train/en")
+    assert whole.max() > 100
+    assert file.lengths()[1:].tolist() == whole[1:].tolist()  # the answer is never cut
+    assert 96 <= file.lengths()[0] <= 100
+    assert file[0].id == long.id
+    assert file.counts["aya"].truncated == 1
+    assert file.counts["aya"].text_tokens < len(file.tokens)
+    first, second = (TOKENS / "token_counts.csv").read_text().splitlines()[1:3]
+    assert (first.split(",")[-1], second.split(",")[-1]) == ("1", "0")
+    manifest = json.loads((TOKENS / "manifest.json").read_text())
+    assert manifest["dropped"] == {}
+
+
+@pytest.mark.usefixtures("here")
+def test_every_row_knows_its_source(params: Params) -> None:
+    source = Path("data/conversations/train/en.jsonl")
+    items = list(read_jsonl(source, Conversation))
+    told = [replace(item, source=("exams", "aya")[n % 2]) for n, item in enumerate(items)]
+    write_jsonl(source, told)
+    tokenize_stage.run(params)
+    file = open_token_file(TOKENS / "train/en")
+    assert [file[row].source for row in range(len(file))] == [item.source for item in told]
+    words = {
+        name: sum(
+            len(turn.content.split())
+            for item in told
+            if item.source == name
+            for turn in item.messages
+        )
+        for name in ("exams", "aya")
+    }
+    assert {name: count.words for name, count in file.counts.items()} == words

@@ -1,7 +1,7 @@
 from fractions import Fraction
 from math import ceil, floor
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilingua.core.languages import NATURAL_LANGUAGES
@@ -46,6 +46,7 @@ def rounds(count: int, expected: Fraction) -> bool:
     return floor(expected) <= count <= ceil(expected)
 
 
+@settings(deadline=None)
 @given(sizes=SIZES, percents=PERCENTS, english=st.integers(0, 100))
 def test_quotas_are_exact_in_all_three_ways(
     sizes: dict[str, int], percents: tuple[int, int, int], english: int
@@ -88,6 +89,7 @@ def test_the_shares_of_the_reference_are_exact_too() -> None:
     assert quotas["en"].own == {"letter": 20, "number": 15, "text": 15}
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 5)] * 6, st.integers(1, 12)), max_size=3))
 def test_tables_of_any_proportions_keep_their_margins(rows: list[tuple[int, ...]]) -> None:
     """Where rounding in three ways has no solution, only combinations give way."""
@@ -103,6 +105,7 @@ def test_tables_of_any_proportions_keep_their_margins(rows: list[tuple[int, ...]
         assert rounds(sum(table[:3]), sum(cells[:3], Fraction(0)))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=1), st.integers(1, 1000))
 def test_largest_remainder_keeps_the_sum_and_the_order_of_sizes(
     weights: list[int], total: int

@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -76,6 +76,7 @@ def naive_prompts(question: Question, answer_format: AnswerFormat, instruction: 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
+@settings(deadline=None)
 @given(
     question=TEXTS.filter(str.strip),
     options=st.lists(TEXTS.map(lambda text: " ".join(text.split())).filter(bool), min_size=2,
@@ -107,6 +108,7 @@ def test_lines_are_what_dumping_the_records_gives(
             assert line == dump_record(naive(chosen, answer_format, instruction, prompt))
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_escaping_is_that_of_canonical_json(text: str) -> None:
     assert f'"{escaped(text)}"' == canonical_json(text)
@@ -115,6 +117,7 @@ def test_escaping_is_that_of_canonical_json(text: str) -> None:
 WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(
     question=st.lists(WORDS, min_size=1, max_size=6).map(" ".join),
     options=st.lists(WORDS, min_size=2, max_size=9, unique=True),

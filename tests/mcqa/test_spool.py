@@ -25,8 +25,8 @@ def test_what_is_spooled_comes_back_escaped(
     questions = [
         selected(item(text, (f"a {text}", f"b {text}"), 0, language, row=text)) for text in texts
     ]
-    index = spool_questions(directory / "exams.tsv", 0, questions)
-    with Spool(directory, ["exams"]) as spool:
+    index = spool_questions(directory, 0, questions)
+    with Spool(directory) as spool:
         found = list(spool.questions(index[language])) if questions else []
     assert found == [escaped_question(question) for question in questions]
 
@@ -54,10 +54,10 @@ def test_the_order_of_items_does_not_matter(tmp_path: Path) -> None:
         directory.mkdir()
         sources = ["exams", "include"]
         parts = [
-            spool_questions(directory / f"{source}.tsv", place, questions_of(source, order))["de"]
+            spool_questions(directory, place, questions_of(source, order))["de"]
             for place, source in enumerate(sources)
         ]
-        with Spool(directory, sources) as spool:
+        with Spool(directory) as spool:
             index, repeated = distinct(parts, spool)
             found.append((list(spool.questions(index)), repeated))
     assert found[0] == found[1]
@@ -72,10 +72,10 @@ def test_a_question_that_names_its_fact_stays(tmp_path: Path) -> None:
     plain = selected(item(source="arc_challenge"))
     known = replace(plain, source="exams", fact="river:AT")
     parts = [
-        spool_questions(tmp_path / "arc_challenge.tsv", 0, [plain])["en"],
-        spool_questions(tmp_path / "exams.tsv", 1, [known])["en"],
+        spool_questions(tmp_path, 0, [plain])["en"],
+        spool_questions(tmp_path, 1, [known])["en"],
     ]
-    with Spool(tmp_path, ["arc_challenge", "exams"]) as spool:
+    with Spool(tmp_path) as spool:
         index, repeated = distinct(parts, spool)
         (kept,) = spool.questions(index)
     assert (kept.source, kept.fact) == ("exams", "river:AT")
@@ -83,7 +83,7 @@ def test_a_question_that_names_its_fact_stays(tmp_path: Path) -> None:
 
 
 def test_no_questions_are_no_index(tmp_path: Path) -> None:
-    assert spool_questions(tmp_path / "exams.tsv", 0, []) == {}
-    with Spool(tmp_path, ["exams"]) as spool:
+    assert spool_questions(tmp_path, 0, []) == {}
+    with Spool(tmp_path) as spool:
         index, repeated = distinct([], spool)
     assert (len(index), repeated.total()) == (0, 0)

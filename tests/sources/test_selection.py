@@ -14,8 +14,8 @@ SIZES = SampleParams(facts=1, instruction_rows=1, mcqa_rows=1, code_rows=1)
 
 
 def params(**changes: Any) -> SourcesParams:
-    values = {"origin": "hub", "mirror": None, "benchmarks": None, "include": source_names(), "licence": "permissive",
-              "evaluation_sets": "exclude", "sample": SIZES}  # fmt: skip
+    values = {"origin": "hub", "mirror": None, "benchmarks": None, "include": source_names(),
+              "licence": "permissive", "evaluation_sets": "exclude", "sample": SIZES}  # fmt: skip
     return SourcesParams(**(values | changes))
 
 

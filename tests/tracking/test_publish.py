@@ -18,7 +18,6 @@ def test_everything_of_a_line_is_attached(workspace: Workspace) -> None:
     workspace.whole_line()
     track()
     assert workspace.artifacts() == {
-        "data/plan/ledger.csv",
         "data/raw/manifest.json",
         "evaluation/evaluation.json",
         "evaluation/scores.json",
@@ -27,6 +26,7 @@ def test_everything_of_a_line_is_attached(workspace: Workspace) -> None:
         "model/tokenizer.json",
         "params.json",
         "passport.json",
+        "reports/mixture.csv",
         "training/early_stopping.json",
         "training/events.jsonl",
         "training/loss.csv",

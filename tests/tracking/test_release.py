@@ -77,8 +77,8 @@ def test_the_passport_names_everything(root: Workspace) -> None:
     assert len(passport["recipe"]["sha256"]) == 64
     assert {"minilingua", "torch", "megatron-core"} <= set(passport["environment"]["packages"])
     assert passport["token_ledger"] == [
-        {"language": "en", "planned_share": "0.571429", "scheduled": "1200"},
-        {"language": "fi", "planned_share": "0.428571", "scheduled": "900"},
+        {"language": "en", "planned_share": "0.571429", "conversations": "1200"},
+        {"language": "fi", "planned_share": "0.428571", "conversations": "900"},
     ]
     assert passport["early_stopping"] == {"best_step": 8}
     assert passport["evaluation"]["result"]["accuracy_text"] == 0.75
@@ -127,7 +127,7 @@ def test_the_card_tells_results_data_and_limits() -> None:
     assert "**This is a test model.**" in text
     assert "| fi | 3.000 ± 0.100 | 2.500 ± 0.100 | 400 | 0.250 | 0.250 ± 0.020 | 0.750" in text
     assert "| EXAMS | Unicode-3.0 | yes | 11 |" in text
-    assert "| language | planned share | scheduled |" in text
+    assert "| language | planned share | conversations |" in text
     assert "| en | 0.571 | 1200 |" in text
     assert "| lr | `0.002` |" in text
     assert "It ended after step 12 (early stop)" in text
@@ -143,7 +143,7 @@ def test_the_card_tells_results_data_and_limits() -> None:
         ("reports/evaluation.json", "minilingua evaluate"),
         ("reports/evaluation_summary.json", "minilingua evaluate"),
         ("reports/train/early_stopping.json", "minilingua train"),
-        ("data/plan/ledger.csv", "minilingua pack"),
+        ("reports/mixture.csv", "minilingua pack"),
         ("data/raw/manifest.json", "minilingua fetch"),
     ],
 )

@@ -180,8 +180,8 @@ class Workspace:
         shutil.copy(REPOSITORY / "params.yaml", self.root / "params.yaml")
         write_text(self.root / "containers/requirements.txt", "numpy\n")
         write_text(
-            self.root / "data/plan/ledger.csv",
-            "language,planned_share,scheduled\nen,0.571429,1200\nfi,0.428571,900\n",
+            self.root / "reports/mixture.csv",
+            "language,planned_share,conversations\nen,0.571429,1200\nfi,0.428571,900\n",
         )
         for split in ("train", "validation", "test"):
             write_text(self.root / f"data/conversations/{split}/en.jsonl", f'"{split}"\n')

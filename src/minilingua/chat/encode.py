@@ -115,6 +115,10 @@ class ConversationEncoder:
             texts = [text.replace(" ", self._space) for text in texts]
         return self._texts.encode_batch_fast(texts, add_special_tokens=False)
 
+    def token_ends(self, text: str) -> list[int]:
+        """Returns where each token of a text ends, in characters."""
+        return [end for _, end in self._encode_text(text).offsets]
+
     def _encode_text(self, text: str) -> Encoding:
         """Encodes one text as ``encode_texts`` does, but with offsets."""
         if self._space:
@@ -206,7 +210,10 @@ class ConversationEncoder:
         return [
             Encoded(
                 conversation=TokenizedConversation(
-                    id=conversation.id, tokens=tokens[begin:stop], loss_mask=mask[begin:stop]
+                    id=conversation.id,
+                    tokens=tokens[begin:stop],
+                    loss_mask=mask[begin:stop],
+                    source=conversation.source,
                 ),
                 supervised_tokens=targets_of_it,
                 text_tokens=text_tokens,

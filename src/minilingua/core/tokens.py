@@ -4,14 +4,15 @@
     loss_mask.bin   uint8, as long as tokens.bin: 1 where the token is a target of the loss
     offsets.bin     uint64 [conversations + 1]: conversation i is tokens[offsets[i]:offsets[i + 1]]
     ids.bin         uint64 [conversations]: the conversation ids (16 hexadecimal digits) as numbers
-    meta.json       dtype, counts, digest of the tokenizer that made it, format version
+    sources.bin     uint16 [conversations]: the source of each, an index into those of meta.json
+    meta.json       dtype, counts, sources, digest of the tokenizer that made it, format version
 
 Masks say which *tokens* are targets. Nothing is shifted here; the training and evaluation losses
 shift once, when they pair position i with token i + 1.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from minilingua.core.errors import DataError
 from minilingua.core.files import read_json, require, staged_directory, tree_digest, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,20 @@ class TokenizedConversation:
     """[n] token ids, from the begin token to the last end-of-turn token."""
     loss_mask: npt.NDArray[np.uint8]
     """[n] 1 where the token is predicted and supervised: assistant text and its end-of-turn."""
+    source: str = ""
+    """Name of its source, as in ``sources.include`` of params.yaml; empty: not told."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TextCounts:
+    """What is counted of the conversations of one source while they are tokenized."""
+
+    words: int = 0
+    """Parts of the contents between white space."""
+    text_tokens: int = 0
+    """Tokens without those of the template."""
+    truncated: int = 0
+    """Conversations of which user turns were cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +64,10 @@ class TokenFile:
     """[conversations + 1]."""
     ids: npt.NDArray[np.uint64]
     """[conversations]."""
+    sources: npt.NDArray[np.uint16]
+    """[conversations] indices into ``source_names``."""
+    counts: dict[str, TextCounts]
+    """Source ─► what was counted, for every source that has a conversation here."""
     tokenizer_digest: str
     """SHA-256 that names the tokenizer and chat template."""
 
@@ -60,12 +79,18 @@ class TokenFile:
         bounds = self.offsets.astype(np.int64)
         return bounds[1:] - bounds[:-1]
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The sources, in the order of their numbers."""
+        return tuple(self.counts)
+
     def __getitem__(self, row: int) -> TokenizedConversation:
         begin, end = int(self.offsets[row]), int(self.offsets[row + 1])
         return TokenizedConversation(
             id=f"{int(self.ids[row]):016x}",
             tokens=np.asarray(self.tokens[begin:end], dtype=np.uint32),
             loss_mask=np.asarray(self.loss_mask[begin:end]),
+            source=self.source_names[self.sources[row]],
         )
 
 
@@ -75,14 +100,24 @@ def write_token_file(
     *,
     vocab_size: int,
     tokenizer_digest: str,
+    counts: Mapping[str, TextCounts] | None = None,
 ) -> int:
     """Writes one language's directory in one step and returns its number of conversations.
 
     Streams: memory does not grow with the number of tokens.
+
+    Args:
+        path: the directory.
+        conversations: in the order of their rows.
+        vocab_size: decides how many bytes a token takes.
+        tokenizer_digest: names the tokenizer and chat template.
+        counts: source ─► what was counted; read when all conversations are written.
     """
     dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
     lengths: list[int] = []
     ids: list[int] = []
+    numbers: dict[str, int] = {}
+    sources: list[int] = []
     supervised = 0
     with staged_directory(path) as aside:
         with (
@@ -94,11 +129,14 @@ def write_token_file(
                 masks.write(conversation.loss_mask.astype(np.uint8).tobytes())
                 lengths.append(len(conversation.tokens))
                 ids.append(int(conversation.id, 16))
+                sources.append(numbers.setdefault(conversation.source, len(numbers)))
                 supervised += int(conversation.loss_mask.sum())
         offsets = np.zeros(len(lengths) + 1, dtype="<u8")
         np.cumsum(lengths, out=offsets[1:])
         (aside / "offsets.bin").write_bytes(offsets.tobytes())
         (aside / "ids.bin").write_bytes(np.array(ids, dtype="<u8").tobytes())
+        (aside / "sources.bin").write_bytes(np.array(sources, dtype="<u2").tobytes())
+        told = counts or {}
         write_json(
             aside / "meta.json",
             {
@@ -109,6 +147,9 @@ def write_token_file(
                 "supervised_tokens": supervised,
                 "vocab_size": vocab_size,
                 "tokenizer_digest": tokenizer_digest,
+                "sources": [
+                    {"name": name, **asdict(told.get(name, TextCounts()))} for name in numbers
+                ],
             },
         )
     return len(ids)
@@ -148,10 +189,21 @@ def open_token_file(path: Path) -> TokenFile:
         loss_mask=mapped("loss_mask.bin", "u1", total),
         offsets=mapped("offsets.bin", "<u8", count + 1),
         ids=mapped("ids.bin", "<u8", count),
+        sources=mapped("sources.bin", "<u2", count),
+        counts={
+            str(source["name"]): TextCounts(
+                words=int(source["words"]),
+                text_tokens=int(source["text_tokens"]),
+                truncated=int(source["truncated"]),
+            )
+            for source in meta["sources"]
+        },
         tokenizer_digest=meta["tokenizer_digest"],
     )
     if int(file.offsets[-1]) != total or (count and int(file.lengths().min()) <= 0):
         raise DataError(f"{path / 'offsets.bin'} contradicts meta.json; `dvc checkout` restores it")
+    if count and int(file.sources.max()) >= len(file.counts):
+        raise DataError(f"{path / 'sources.bin'} contradicts meta.json; `dvc checkout` restores it")
     return file
 
 

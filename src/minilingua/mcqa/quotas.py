@@ -39,12 +39,11 @@ class LanguageQuota:
 
     def deal(self) -> list[tuple[AnswerFormat, bool]]:
         """Returns one (answer format, instruction is English) per item, grouped."""
-        return [
-            (answer_format, is_english)
-            for counts, is_english in ((self.english, True), (self.own, False))
-            for answer_format in ANSWER_FORMATS
-            for _ in range(counts[answer_format])
-        ]
+        hand: list[tuple[AnswerFormat, bool]] = []
+        for counts, is_english in ((self.english, True), (self.own, False)):
+            for answer_format in ANSWER_FORMATS:
+                hand += [(answer_format, is_english)] * counts[answer_format]
+        return hand
 
 
 def plan_quotas(

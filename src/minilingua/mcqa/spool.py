@@ -1,7 +1,7 @@
 """Selected questions on disk between the two passes of the stage, so that memory stays flat.
 
-    <source>.tsv   the questions of a source, in the order in which they were read
-    Index          in memory, one a language: key, source and place of every question (22 bytes)
+    <number>.tsv   the questions that one task has read, in their order
+    Index          in memory, one a language: key, file and place of every question (22 bytes)
 
 The quotas need to know how many questions a language has before the first of them is written.
 Texts are escaped for JSON, as they are written in the end, so that tabs and line breaks can
@@ -25,18 +25,20 @@ from minilingua.mcqa.render import EscapedQuestion, escaped_question
 Index = npt.NDArray[np.void]
 """[questions] of ``INDEX_TYPE``."""
 
-INDEX_TYPE = np.dtype([("key", "<u8"), ("offset", "<u8"), ("length", "<u4"), ("source", "<u2")])
-"""``key`` is the question's key as a number; ``source`` an index into the sources' names."""
+INDEX_TYPE = np.dtype([("key", "<u8"), ("offset", "<u8"), ("length", "<u4"), ("file", "<u2")])
+"""``key`` is the question's key as a number; ``file`` the number of its spool file."""
 
-_CHUNK = 4096  # questions
+_CHUNK = 256  # questions
 
 
-def spool_questions(path: Path, source: int, questions: Iterable[Question]) -> dict[str, Index]:
-    """Writes the questions of one source, one a line; returns where each language's stand."""
+def spool_questions(
+    directory: Path, number: int, questions: Iterable[Question]
+) -> dict[str, Index]:
+    """Writes one file of questions, one a line; returns where each language's stand."""
     keys: dict[str, array[int]] = {}
     places: dict[str, array[int]] = {}
     offset = 0
-    with path.open("wb") as stream:
+    with (directory / f"{number}.tsv").open("wb") as stream:
         for item in questions:
             line = _line(escaped_question(item)).encode()
             stream.write(line)
@@ -48,7 +50,7 @@ def spool_questions(path: Path, source: int, questions: Iterable[Question]) -> d
         index = np.zeros(len(numbers), dtype=INDEX_TYPE)
         index["key"] = numbers
         index["offset"], index["length"] = np.asarray(places[language]).reshape(-1, 2).T
-        index["source"] = source
+        index["file"] = number
         found[language] = index
     return found
 
@@ -56,16 +58,13 @@ def spool_questions(path: Path, source: int, questions: Iterable[Question]) -> d
 class Spool:
     """Reads questions back, in any order."""
 
-    def __init__(self, directory: Path, sources: Sequence[str]) -> None:
-        """Takes the names of the sources, in the order of their numbers in the index."""
-        self._paths = [directory / f"{source}.tsv" for source in sources]
-        self._files: list[int] = []
+    def __init__(self, directory: Path) -> None:
+        """Takes the directory of the spool files."""
+        self._directory = directory
+        self._files: dict[int, int] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> "Spool":
-        self._files = [
-            self._open.enter_context(path.open("rb", buffering=0)).fileno() for path in self._paths
-        ]
         return self
 
     def __exit__(
@@ -79,10 +78,13 @@ class Spool:
     def questions(self, index: Index) -> Iterator[EscapedQuestion]:
         """Yields the questions of an index, in its order."""
         for begin in range(0, len(index), _CHUNK):
-            for _, offset, length, source in index[begin : begin + _CHUNK].tolist():
-                yield self._read(source, offset, length)
+            for _, offset, length, number in index[begin : begin + _CHUNK].tolist():
+                yield self._read(number, offset, length)
 
     def _read(self, number: int, offset: int, length: int) -> EscapedQuestion:
+        if number not in self._files:
+            stream = (self._directory / f"{number}.tsv").open("rb", buffering=0)
+            self._files[number] = self._open.enter_context(stream).fileno()
         line = os.pread(self._files[number], length, offset)
         source, row, language, fact, key, answer, text, *options = line[:-1].decode().split("\t")
         return EscapedQuestion(

@@ -1,6 +1,6 @@
 """Stage ``mcqa``: multiple-choice items of every source become instruction examples.
 
-    data/raw ─► readers ─► select ─► spool        (row by row, a task for each source)
+    data/raw ─► readers ─► select ─► spool        (row by row, a task for each source and language)
     spool ─► drop repeats ─► quotas               (index only)
     spool ─► render ─┬► data/mcqa/<language>.jsonl                (a task for each language)
                      └► data/mcqa/all_formats/<language>.jsonl
@@ -26,13 +26,15 @@ from minilingua.core.manifest import Manifest
 from minilingua.core.processes import processes_for, task_runner
 from minilingua.core.records import ANSWER_FORMATS, AnswerFormat
 from minilingua.core.seeding import generator
-from minilingua.mcqa.build import Question, select
+from minilingua.mcqa.build import Question, one_line, select
 from minilingua.mcqa.quotas import LanguageQuota, plan_quotas
 from minilingua.mcqa.render import Templates, escaped_templates, render
 from minilingua.mcqa.spool import Index, Spool, distinct, spool_questions
 from minilingua.params import Params
+from minilingua.sources.native import native_files
 from minilingua.sources.read import EXAMPLES_PER_REASON, read_multiple_choice
 from minilingua.sources.selection import used_sources
+from minilingua.sources.spec import load_spec
 
 RAW = Path("data/raw")
 OUTPUT = Path("data/mcqa")
@@ -43,8 +45,9 @@ Realised = Counter[tuple[AnswerFormat, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
-    """What became of the rows of one source."""
+    """What became of the rows that one task has read."""
 
+    source: str
     manifest: Manifest
     """Dropped rows."""
     index: dict[str, Index]
@@ -63,17 +66,18 @@ def run(params: Params) -> None:
     sources = sorted(used_sources(params.sources, ("multiple_choice",)))
     templates = escaped_templates(dict.fromkeys(["en", *languages]))
     manifest = Manifest(stage="mcqa")
-    with staged_directory(OUTPUT) as output, task_runner(_processes(sources)) as run_tasks:
+    processes = processes_for(raw_bytes(sources))
+    with staged_directory(OUTPUT) as output, task_runner(processes) as run_tasks:
         spool = output / "spool"
         spool.mkdir()
         reading = [
-            (number, name, languages, params.mcqa.shown_options, params.seed, spool)
-            for number, name in enumerate(sources)
+            (number, source, codes, spool, params.mcqa.shown_options, params.seed)
+            for number, (source, codes) in enumerate(_reading_tasks(sources, languages))
         ]
-        selected = list(_progress(run_tasks(select_source, reading), len(reading), "sources"))
+        selected = list(_progress(run_tasks(select_rows, reading), len(reading), "read"))
         for part in selected:
             manifest.merge(part.manifest)
-        index = _distinct_questions(selected, languages, sources, spool, manifest)
+        index = _distinct_questions(selected, languages, spool, manifest)
         quotas = plan_quotas(
             {language: len(found) for language, found in index.items()},
             params.mcqa.answer_formats,
@@ -82,7 +86,7 @@ def run(params: Params) -> None:
         (output / "all_formats").mkdir()
         writing = [
             (
-                language, index[language], quotas[language], sources, output, params.seed,
+                language, index[language], quotas[language], output, params.seed,
                 {code: templates[code] for code in ("en", language)},
             )
             for language in languages
@@ -90,7 +94,7 @@ def run(params: Params) -> None:
         realised = dict(
             zip(
                 languages,
-                _progress(run_tasks(write_language, writing), len(writing), "languages"),
+                _progress(run_tasks(write_language, writing), len(writing), "written"),
                 strict=True,
             )
         )
@@ -99,44 +103,42 @@ def run(params: Params) -> None:
         manifest.write(output / "manifest.json")
 
 
-def select_source(
-    number: int, name: str, languages: Sequence[str], shown_options: int, seed: int, spool: Path
+def select_rows(
+    number: int, source: str, languages: Sequence[str], spool: Path, shown_options: int, seed: int
 ) -> Selected:
-    """Spools the questions of one source.
+    """Spools the questions of a source in some languages.
 
     Args:
-        number: its number in the index.
-        name: the source.
+        number: of the spool file.
+        source: what to read.
         languages: codes to read.
+        spool: directory of the spool.
         shown_options: options shown at most.
         seed: root seed.
-        spool: directory for ``<name>.tsv``.
     """
     manifest = Manifest(stage="mcqa")
     explained: Counter[str] = Counter()
 
     def questions() -> Iterator[Question]:
-        for item in read_multiple_choice(RAW, name, languages, manifest):
+        for item in read_multiple_choice(RAW, source, languages, manifest):
             question = select(item, shown_options, seed)
             if isinstance(question, Question):
                 yield question
                 continue
-            manifest.drop(question, name, item.language)
+            manifest.drop(question, source, item.language)
             explained[question] += 1
             if explained[question] <= EXAMPLES_PER_REASON:
                 examples = manifest.details.setdefault("rejected_examples", [])
-                examples.append(f"{item.row}: {question}")
+                examples.append(f"{item.row}: {question}: {one_line(item.question)!r:.60}")
 
-    return Selected(
-        index=spool_questions(spool / f"{name}.tsv", number, questions()), manifest=manifest
-    )
+    index = spool_questions(spool, number, questions())
+    return Selected(source=source, index=index, manifest=manifest)
 
 
 def write_language(
     language: str,
     index: Index,
     quota: LanguageQuota,
-    sources: Sequence[str],
     output: Path,
     seed: int,
     templates: Templates,
@@ -150,7 +152,7 @@ def write_language(
     realised: Realised = Counter()
     name = f"{language}.jsonl"
     with (
-        Spool(output / "spool", sources) as spool,
+        Spool(output / "spool") as spool,
         (output / name).open("w", encoding="utf-8", newline="\n") as one,
         (output / "all_formats" / name).open("w", encoding="utf-8", newline="\n") as all_formats,
     ):
@@ -164,9 +166,26 @@ def write_language(
     return realised
 
 
-def _processes(sources: Sequence[str]) -> int:
-    size = sum(file.stat().st_size for name in sources for file in tree_files(RAW / name))
-    return processes_for(size)
+def raw_bytes(sources: Sequence[str]) -> int:
+    """Returns the size of the raw data of some sources."""
+    return sum(file.stat().st_size for name in sources for file in tree_files(RAW / name))
+
+
+def _reading_tasks(
+    sources: Sequence[str], languages: Sequence[str]
+) -> list[tuple[str, Sequence[str]]]:
+    """Returns (source, languages): one language each, or all where one file holds several."""
+    tasks: list[tuple[str, Sequence[str]]] = []
+    for source in sources:
+        files = native_files(
+            load_spec(source), RAW / source, languages, hint="; `minilingua fetch` makes them"
+        )
+        found = {file.language for file in files}
+        if None in found:
+            tasks.append((source, languages))
+        else:
+            tasks += [(source, [code]) for code in languages if code in found]
+    return tasks
 
 
 def _progress(results: Iterator[Any], total: int, unit: str) -> Iterator[Any]:
@@ -176,7 +195,6 @@ def _progress(results: Iterator[Any], total: int, unit: str) -> Iterator[Any]:
 def _distinct_questions(
     selected: Sequence[Selected],
     languages: Sequence[str],
-    sources: Sequence[str],
     spool: Path,
     manifest: Manifest,
 ) -> dict[str, Index]:
@@ -186,14 +204,14 @@ def _distinct_questions(
     its key would be the same.
     """
     found: dict[str, Index] = {}
-    with Spool(spool, sources) as questions:
+    with Spool(spool) as questions:
         for language in languages:
             parts = [part.index[language] for part in selected if language in part.index]
             found[language], repeated = distinct(parts, questions)
             for source, rows in repeated.items():
                 manifest.drop("repeated_question", source, language, rows)
-            for number, rows in Counter(found[language]["source"].tolist()).items():
-                manifest.keep(sources[number], language, rows)
+            for number, rows in Counter(found[language]["file"].tolist()).items():
+                manifest.keep(selected[number].source, language, rows)
     return found
 
 

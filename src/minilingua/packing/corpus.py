@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from minilingua.core.errors import DataError
 from minilingua.core.records import Split
-from minilingua.core.tokens import open_token_file, token_file_digest
+from minilingua.core.tokens import TextCounts, open_token_file, token_file_digest
 
 Ints = npt.NDArray[np.int64]
 
@@ -24,14 +24,24 @@ class LanguageCorpus:
     """[n] tokens."""
     supervised: Ints
     """[n] supervised tokens."""
-    dropped_too_long: int
-    """Conversations longer than a pack."""
+    sources: Ints
+    """[n] indices into ``source_names``."""
+    source_names: tuple[str, ...]
+    too_long: dict[str, int]
+    """Source ─► conversations longer than a pack, where there are any; they are dropped."""
+    counts: dict[str, TextCounts]
+    """Source ─► what the token file says of all its conversations, dropped ones included."""
     digest: str
     """``token_file_digest`` of the token file."""
     tokenizer_digest: str
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def dropped_too_long(self) -> int:
+        """Conversations longer than a pack."""
+        return sum(self.too_long.values())
 
 
 def read_corpus(
@@ -60,13 +70,23 @@ def _read(path: Path, language: str, sequence_length: int) -> LanguageCorpus:
     if len(file):  # reduceat refuses an empty index
         begins = file.offsets[:-1].astype(np.int64)
         supervised = np.add.reduceat(file.loss_mask, begins, dtype=np.int64)
-    rows = np.flatnonzero(lengths <= sequence_length)
+    fits = lengths <= sequence_length
+    rows = np.flatnonzero(fits)
+    sources = file.sources.astype(np.int64)
+    too_long = np.bincount(sources[~fits], minlength=len(file.source_names))
     return LanguageCorpus(
         language=language,
         rows=rows,
         lengths=lengths[rows],
         supervised=supervised[rows],
-        dropped_too_long=len(file) - len(rows),
+        sources=sources[rows],
+        source_names=file.source_names,
+        too_long={
+            name: int(count)
+            for name, count in zip(file.source_names, too_long, strict=True)
+            if count
+        },
+        counts=file.counts,
         digest=token_file_digest(path),
         tokenizer_digest=file.tokenizer_digest,
     )

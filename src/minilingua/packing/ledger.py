@@ -1,4 +1,10 @@
-"""data/plan/ledger.csv: what each language was meant to get of the run, and what it gets."""
+"""The ledger of the training split: what each language and source was meant to get of the run.
+
+    reports/mixture.csv           a row for each language
+    reports/mixture_sources.csv   a row for each source of each language
+
+It is there before anything is trained.
+"""
 
 import csv
 import io
@@ -8,97 +14,159 @@ from dataclasses import dataclass
 import numpy as np
 
 from minilingua.packing.corpus import Ints, LanguageCorpus
+from minilingua.packing.parts import Part, amounts_of
+from minilingua.params import MixtureParams
 
-_COLUMNS = (
-    "language",
-    "planned_share",
-    "realised_conversations",
-    "realised_tokens",
-    "realised_supervised_tokens",
-    "epochs",
-    "scheduled",
+_SHARES = ("planned_share", "realised_share", "epochs")
+_COUNTS = (
     "conversations",
+    "tokens",
+    "supervised_tokens",
+    "available",
     "dropped_too_long",
     "dropped_last_step",
+    "truncated",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """One language of the training split."""
+    """A language of the training split, or one source of it."""
 
     language: str
+    source: str | None
+    """None: all of them."""
     planned_share: float
-    """Share of the run that the mixture asks for, in its unit."""
-    realised: tuple[float, float, float]
-    """Shares of the scheduled conversations, tokens and supervised tokens."""
+    """Share of the run that the weights ask for, in the unit of the mixture."""
+    realised_share: float
+    """Share of what is scheduled, in the same unit; ``mixture.max_epochs`` may have changed it."""
     epochs: float
-    """Scheduled conversations over conversations that fit into a pack."""
-    scheduled: int
-    """Conversations in the plan, repetitions counted."""
+    """Scheduled conversations over available ones."""
     conversations: int
+    """In the schedule, repetitions counted, as the next two."""
+    tokens: int
+    supervised_tokens: int
+    available: int
     """Conversations in the split that fit into a pack."""
     dropped_too_long: int
+    """Conversations of the split that do not."""
     dropped_last_step: int
     """Scheduled conversations of a last step that was less than half full."""
+    truncated: int
+    """Conversations of the split of which user turns were cut."""
+    tokens_per_word: float | None
+    """Fertility of the tokenizer on the split, without template; None without words."""
 
 
 def ledger_rows(
     corpus: Sequence[LanguageCorpus],
-    planned: Mapping[str, float],
+    parts: Sequence[Part],
+    mixture: MixtureParams,
     scheduled: Mapping[str, Ints],
-    left_out: Mapping[str, int],
+    left_out: Mapping[str, Ints],
+    *,
+    by_source: bool,
 ) -> list[LedgerRow]:
-    """Returns a row for each language.
+    """Returns a row for each language, or for each source of each language.
 
     Args:
         corpus: the training split.
-        planned: language ─► planned share.
+        parts: its parts.
+        mixture: what they were made by.
         scheduled: language ─► indices into its corpus, one for each time it is seen.
-        left_out: language ─► conversations of a last step that was left out.
+        left_out: the same of a last step that was left out.
+        by_source: a row for each source.
     """
-    amounts = np.array(
-        [
-            (
-                len(scheduled[part.language]),
-                part.lengths[scheduled[part.language]].sum(),
-                part.supervised[scheduled[part.language]].sum(),
-            )
-            for part in corpus
-        ],
-        dtype=np.float64,
+    total = sum(
+        int(amounts_of(language, mixture)[scheduled[language.language]].sum())
+        for language in corpus
     )
-    shares = amounts / np.maximum(amounts.sum(axis=0), 1)
     return [
-        LedgerRow(
-            language=part.language,
-            planned_share=planned[part.language],
-            realised=(float(share[0]), float(share[1]), float(share[2])),
-            epochs=len(scheduled[part.language]) / max(len(part), 1),
-            scheduled=len(scheduled[part.language]),
-            conversations=len(part),
-            dropped_too_long=part.dropped_too_long,
-            dropped_last_step=left_out[part.language],
+        _row(
+            language,
+            source,
+            parts,
+            mixture,
+            scheduled[language.language],
+            left_out[language.language],
+            total,
         )
-        for part, share in zip(corpus, shares, strict=True)
+        for language in corpus
+        for source in (sorted(language.source_names) if by_source else [None])
     ]
 
 
-def ledger_csv(rows: Sequence[LedgerRow]) -> str:
+def _row(
+    language: LanguageCorpus,
+    source: str | None,
+    parts: Sequence[Part],
+    mixture: MixtureParams,
+    scheduled: Ints,
+    left_out: Ints,
+    total: int,
+) -> LedgerRow:
+    chosen = np.ones(len(language), dtype=np.bool_)
+    counts = list(language.counts.values())
+    too_long = language.dropped_too_long
+    if source is not None:
+        chosen = language.sources == language.source_names.index(source)
+        counts = [language.counts[source]]
+        too_long = language.too_long.get(source, 0)
+    seen = scheduled[chosen[scheduled]]
+    amounts = amounts_of(language, mixture)
+    available = int(chosen.sum())
+    words = sum(count.words for count in counts)
+    return LedgerRow(
+        language=language.language,
+        source=source,
+        planned_share=sum(
+            part.share * float(part.amounts[chosen[part.members]].sum() / part.amounts.sum())
+            for part in parts
+            if part.language == language.language and part.amounts.sum() > 0
+        ),
+        realised_share=float(amounts[seen].sum()) / max(total, 1),
+        epochs=len(seen) / max(available, 1),
+        conversations=len(seen),
+        tokens=int(language.lengths[seen].sum()),
+        supervised_tokens=int(language.supervised[seen].sum()),
+        available=available,
+        dropped_too_long=too_long,
+        dropped_last_step=int(chosen[left_out].sum()),
+        truncated=sum(count.truncated for count in counts),
+        tokens_per_word=sum(count.text_tokens for count in counts) / words if words else None,
+    )
+
+
+def ledger_csv(rows: Sequence[LedgerRow], *, by_source: bool) -> str:
     """Returns the ledger as CSV; shares and epochs with six decimals."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    names = ("language", "source") if by_source else ("language",)
+    writer.writerow((*names, *_SHARES, *_COUNTS, "tokens_per_word"))
     for row in rows:
+        fertility = row.tokens_per_word
         writer.writerow(
             (
-                row.language,
-                *(f"{share:.6f}" for share in (row.planned_share, *row.realised)),
-                f"{row.epochs:.6f}",
-                row.scheduled,
-                row.conversations,
-                row.dropped_too_long,
-                row.dropped_last_step,
+                *(getattr(row, name) for name in names),
+                *(f"{getattr(row, name):.6f}" for name in _SHARES),
+                *(getattr(row, name) for name in _COUNTS),
+                "" if fertility is None else f"{fertility:.3f}",
             )
         )
     return text.getvalue()
+
+
+def ledger_table(rows: Sequence[LedgerRow]) -> str:
+    """Returns the languages that are trained on as a table for the terminal."""
+    head = "language  planned realised  epochs  conversations      tokens  supervised  truncated"
+    lines = [f"{head}  tokens a word"]
+    for row in rows:
+        if row.conversations or row.planned_share:
+            fertility = row.tokens_per_word
+            lines.append(
+                f"{row.language:<8} {row.planned_share:>8.1%} {row.realised_share:>8.1%} "
+                f"{row.epochs:>7.2f} {row.conversations:>14,} {row.tokens:>11,} "
+                f"{row.supervised_tokens:>11,} {row.truncated:>10,}"
+                + ("" if fertility is None else f"  {fertility:>13.2f}")
+            )
+    return "\n".join(lines)

@@ -1,79 +1,91 @@
 """Which conversations a run sees, how often and in which order.
 
-Every language cycles through its conversations, reshuffled for each epoch of its own, so that none
-is seen for the (k + 1)-th time before all were seen k times. The weights decide how far each
-language gets; the languages are then interleaved evenly over the run.
+    shares ─► amounts (max_epochs caps some, the others get the rest) ─► counts ─► orders
+
+Every part cycles through its conversations, reshuffled for each epoch of its own, so that none is
+seen for the (k + 1)-th time before all were seen k times. The shares decide how far each part
+gets; the parts are then interleaved evenly over the run.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from minilingua.core.errors import ParamsError
 from minilingua.core.seeding import generator
-from minilingua.packing.corpus import Ints, LanguageCorpus
+from minilingua.packing.corpus import Ints
+from minilingua.packing.parts import Part
 from minilingua.params import MixtureParams
 
-
-def planned_shares(corpus: Sequence[LanguageCorpus], mixture: MixtureParams) -> dict[str, float]:
-    """Returns language ─► share of the run in ``mixture.unit``; the shares sum to 1.
-
-    Raises:
-        ParamsError: a weight names a language without a conversation that fits into a pack.
-    """
-    if mixture.weights is None:
-        weights = {part.language: float(_amounts(part, mixture).sum()) for part in corpus}
-    else:
-        weights = {str(language): weight for language, weight in mixture.weights.items()}
-        for part in corpus:
-            if part.language in weights and not len(part):
-                reason = (
-                    f"none of its {part.dropped_too_long} conversations in data/tokens/train fits "
-                    "into pack.sequence_length"
-                    if part.dropped_too_long
-                    else "data/tokens/train has no conversation of it"
-                )
-                raise ParamsError(f"params.yaml: mixture.weights: {part.language!r}: {reason}")
-    total = sum(weights.values())
-    return {
-        part.language: weights.get(part.language, 0.0) / total if total else 0.0 for part in corpus
-    }
+Name = TypeVar("Name", bound=Hashable)
 
 
-def orders(
-    corpus: Sequence[LanguageCorpus], mixture: MixtureParams, *, epochs: float, seed: int
-) -> dict[str, Ints]:
-    """Returns language ─► indices into its corpus, in the order and as often as they are seen.
+def plan_counts(
+    parts: Sequence[Part], mixture: MixtureParams, *, epochs: float, seed: int
+) -> list[int]:
+    """Returns how many conversations of each part the run sees, repetitions counted.
 
     Without weights each language makes ``epochs`` passes. With weights the run is as long as
-    ``epochs`` passes over all languages that have one, measured in ``mixture.unit``, and each
-    language gets its share: exactly for conversations (largest remainders), to the nearest
-    conversation for tokens.
+    ``epochs`` passes over all parts that have one, measured in ``mixture.unit``, and each part gets
+    its share: exactly for conversations (largest remainders), to the nearest conversation for
+    tokens. No part makes more than ``mixture.max_epochs`` passes: what it would get beyond goes to
+    the other sources of its language, then to the other languages, in proportion to their shares.
+    If all are at their limit the run is shorter.
     """
-    shares = planned_shares(corpus, mixture)
-    if mixture.weights is None:
-        counts = {part.language: math.floor(epochs * len(part) + 0.5) for part in corpus}
-    elif mixture.unit == "conversations":
-        mixed = sum(len(part) for part in corpus if shares[part.language] > 0)
-        counts = largest_remainders(math.floor(epochs * mixed + 0.5), shares)
+    limits = [epoch_limit(part, mixture) for part in parts]
+    if mixture.weights is None and mixture.sources is None:
+        wanted = [math.floor(epochs * len(part) + 0.5) for part in parts]
     else:
-        mixed = sum(
-            int(_amounts(part, mixture).sum()) for part in corpus if shares[part.language] > 0
-        )
-        counts = {
-            part.language: _count_for(
-                _amounts(part, mixture), shares[part.language] * epochs * mixed, part, seed
-            )
-            for part in corpus
-        }
-    return {part.language: _cycle(part, counts[part.language], seed) for part in corpus}
+        wanted = _by_shares(parts, mixture, epochs, seed)
+    return [int(min(count, limit)) for count, limit in zip(wanted, limits, strict=True)]
 
 
-def largest_remainders(total: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Splits ``total`` into whole parts by ``shares``: each within one of its exact part."""
-    exact = {name: share * total for name, share in shares.items()}
-    counts = {name: math.floor(part) for name, part in exact.items()}
+def epoch_limit(part: Part, mixture: MixtureParams) -> float:
+    """Returns how many conversations of a part a run may see at most."""
+    if mixture.max_epochs is None:
+        return math.inf
+    return math.floor(mixture.max_epochs * len(part) + 1e-9)
+
+
+def order(part: Part, count: int, seed: int) -> Ints:
+    """Returns the first ``count`` elements of an endless run of reshuffled epochs.
+
+    Elements are indices into the language's corpus.
+    """
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
+    passes = range(math.ceil(count / len(part)))
+    places = np.concatenate([_shuffled(part, epoch, seed) for epoch in passes])
+    return np.asarray(part.members[places[:count]], dtype=np.int64)
+
+
+def fill(
+    total: float, shares: Mapping[Name, float], caps: Mapping[Name, float]
+) -> dict[Name, float]:
+    """Splits ``total`` in proportion to ``shares``, none above its cap.
+
+    What a capped one leaves goes to the others in their proportions; if all are capped, the parts
+    sum to less than ``total``.
+    """
+    filled = dict.fromkeys(shares, 0.0)
+    growing = {name: share for name, share in shares.items() if share > 0}
+    while growing:
+        whole = sum(growing.values())
+        full = [name for name, share in growing.items() if total * share / whole > caps[name]]
+        if not full:
+            return filled | {name: total * share / whole for name, share in growing.items()}
+        for name in full:
+            filled[name] = caps[name]
+            total -= caps[name]
+            del growing[name]
+    return filled
+
+
+def largest_remainders(exact: Mapping[Name, float]) -> dict[Name, int]:
+    """Rounds amounts to whole numbers of about the same sum: each within one of its amount."""
+    counts = {name: math.floor(amount) for name, amount in exact.items()}
+    total = math.floor(sum(exact.values()) + 0.5)
     by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])  # stable
     for name in by_remainder[: total - sum(counts.values())]:
         counts[name] += 1
@@ -100,33 +112,55 @@ def interleave(lengths: Sequence[int], seed: int) -> tuple[Ints, Ints]:
         for number, length in enumerate(lengths)
         if length
     ]
-    order = np.argsort(np.concatenate([*places, np.zeros(0)]), kind="stable")
-    return sequence[order].astype(np.int64), element[order].astype(np.int64)
+    sorted_places = np.argsort(np.concatenate([*places, np.zeros(0)]), kind="stable")
+    return sequence[sorted_places].astype(np.int64), element[sorted_places].astype(np.int64)
 
 
-def _amounts(part: LanguageCorpus, mixture: MixtureParams) -> Ints:
-    """Returns what each conversation counts in the unit of the mixture, [n]."""
-    if mixture.unit == "conversations":
-        return np.ones(len(part), dtype=np.int64)
-    return part.lengths if mixture.unit == "tokens" else part.supervised
+def _by_shares(
+    parts: Sequence[Part], mixture: MixtureParams, epochs: float, seed: int
+) -> list[int]:
+    exact = mixture.unit == "conversations"
+    total = epochs * sum(int(part.amounts.sum()) for part in parts if part.share > 0)
+    caps = [
+        epoch_limit(part, mixture)
+        if exact
+        else (mixture.max_epochs or math.inf) * float(part.amounts.sum())
+        for part in parts
+    ]
+    languages = {part.language: 0.0 for part in parts}
+    language_caps = dict(languages)
+    for part, cap in zip(parts, caps, strict=True):
+        languages[part.language] += part.share
+        language_caps[part.language] += cap
+    by_language: Mapping[str, float] = fill(
+        math.floor(total + 0.5) if exact else total, languages, language_caps
+    )
+    if exact:
+        by_language = largest_remainders(by_language)
+    counts = [0] * len(parts)
+    for language, amount in by_language.items():
+        numbers = [number for number, part in enumerate(parts) if part.language == language]
+        targets = fill(
+            amount,
+            {number: parts[number].share for number in numbers},
+            {number: caps[number] for number in numbers},
+        )
+        if exact:
+            targets = {**largest_remainders(targets)}
+        for number, target in targets.items():
+            counts[number] = int(target) if exact else _count_for(parts[number], target, seed)
+    return counts
 
 
-def _shuffled(part: LanguageCorpus, epoch: int, seed: int) -> Ints:
-    return generator(seed, "pack", "epoch", part.language, epoch).permutation(len(part))
+def _shuffled(part: Part, epoch: int, seed: int) -> Ints:
+    names = (part.language,) if part.source is None else (part.language, part.source)
+    return generator(seed, "pack", "epoch", *names, epoch).permutation(len(part))
 
 
-def _cycle(part: LanguageCorpus, count: int, seed: int) -> Ints:
-    """Returns the first ``count`` elements of an endless run of reshuffled epochs."""
-    if count == 0:
-        return np.zeros(0, dtype=np.int64)
-    passes = range(math.ceil(count / len(part)))
-    return np.concatenate([_shuffled(part, epoch, seed) for epoch in passes])[:count]
-
-
-def _count_for(amounts: Ints, target: float, part: LanguageCorpus, seed: int) -> int:
+def _count_for(part: Part, target: float, seed: int) -> int:
     """Returns after how many conversations the sum of amounts is nearest to ``target``."""
     if not len(part):
         return 0
-    passes, rest = divmod(target, float(amounts.sum()))
-    sums = np.concatenate([[0], np.cumsum(amounts[_shuffled(part, int(passes), seed)])])
+    passes, rest = divmod(target, float(part.amounts.sum()))
+    sums = np.concatenate([[0], np.cumsum(part.amounts[_shuffled(part, int(passes), seed)])])
     return int(passes) * len(part) + int(np.argmin(np.abs(sums - rest)))

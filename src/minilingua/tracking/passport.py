@@ -20,7 +20,7 @@ from minilingua.tracking.training_record import REPORTS, Training
 
 FORMAT_VERSION = 1
 MODEL = Path("models/hf")
-LEDGER = Path("data/plan/ledger.csv")
+LEDGER = Path("reports/mixture.csv")
 RECIPE = Path("containers/requirements.txt")
 SUMMARY = Path("reports/evaluation_summary.json")
 EARLY_STOPPING = REPORTS / "early_stopping.json"

@@ -25,8 +25,10 @@ DATA_FILES = (
     Path("data/conversations/manifest.json"),
     Path("data/tokens/manifest.json"),
     Path("data/tokens/token_counts.csv"),
-    LEDGER,
     Path("data/plan/plan.json"),
+    LEDGER,
+    Path("reports/mixture_sources.csv"),
+    Path("reports/mixture.png"),
 )
 
 
@@ -40,8 +42,7 @@ def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> l
     if lineage.data_is_current():
         for path in DATA_FILES:
             if path.exists():
-                name = f"data/{path.parent.name}/{path.name}"
-                artifacts.upload(path, name)
+                artifacts.upload(path, path.as_posix())
         log_datasets(store, run)
     else:
         skipped.append("data/ is not what reports/train was trained on")
