@@ -57,6 +57,7 @@ COMMANDS: dict[str, Command] = {
         name: Command(target=target, summary=summary, is_stage=False)
         for name, target, summary in (
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
+            ("preview", "minilingua.preview.command:main", "a page of tokens and loss mask"),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
         )
