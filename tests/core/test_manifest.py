@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from minilingua.core.manifest import Manifest
+from minilingua.core.manifest import Manifest, read_manifest
 
 
 def test_counts_add_up_and_bytes_do_not_depend_on_order(tmp_path: Path) -> None:
@@ -19,3 +19,11 @@ def test_counts_add_up_and_bytes_do_not_depend_on_order(tmp_path: Path) -> None:
     assert written["rows_kept"] == 5
     assert written["rows_dropped"] == 2
     assert written["dropped"]["empty_answer"] == {"aya": {"fi": 1}}
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    manifest = Manifest(stage="curate", details={"rows": [1, 2]})
+    manifest.keep("exams", "bg", 3)
+    manifest.drop("empty_answer", "aya", "fi", 2)
+    manifest.write(tmp_path / "a")
+    assert read_manifest(tmp_path / "a") == manifest

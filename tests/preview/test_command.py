@@ -49,7 +49,7 @@ def test_one_language_of_one_split_into_another_file(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--language", "fii"], "--language fii: not in languages .* did you mean 'fi'"),
+        (["--language", "fii"], "--language fii: not in languages .*did you mean 'fi'"),
         (["--examples", "0"], "--examples 0: at least 1"),
     ],
 )

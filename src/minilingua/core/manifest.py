@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minilingua.core.files import write_json
+from minilingua.core.files import read_json, write_json
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,3 +69,22 @@ class Manifest:
                 "details": self.details,
             },
         )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads what ``Manifest.write`` wrote.
+
+    Raises:
+        MissingInputError: it is missing.
+        DataError: it is not JSON.
+    """
+    raw = read_json(path)
+    manifest = Manifest(stage=raw["stage"], details=raw["details"])
+    for source, languages in raw["kept"].items():
+        for language, rows in languages.items():
+            manifest.keep(source, language, rows)
+    for reason, sources in raw["dropped"].items():
+        for source, languages in sources.items():
+            for language, rows in languages.items():
+                manifest.drop(reason, source, language, rows)
+    return manifest
