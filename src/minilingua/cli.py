@@ -62,6 +62,12 @@ COMMANDS: dict[str, Command] = {
         for name, target, summary in (
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
             ("preview", "minilingua.preview.command:main", "a page of tokens and loss mask"),
+            ("diff", "minilingua.provenance.diff_command:main", "what two states differ in"),
+            (
+                "reproduce",
+                "minilingua.provenance.reproduce:main",
+                "build a released model again and grade it",
+            ),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
         )

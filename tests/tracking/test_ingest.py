@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minilingua.core.events import Event, StepEvent
+from minilingua.provenance.training_record import read_run
 from minilingua.tracking.ingest import Ingester, flatten
 from minilingua.tracking.store import locked_store
 from minilingua.tracking.track import main
-from minilingua.tracking.training_record import read_run
 from tests.tracking.workspace import (
     RUN_KEY,
     STEPS,

@@ -4,9 +4,9 @@ import pytest
 
 from minilingua.core.errors import DataError
 from minilingua.core.files import write_text
-from minilingua.tracking.lineage import dvc_md5
+from minilingua.provenance.lineage import dvc_md5
+from minilingua.provenance.training_record import read_published
 from minilingua.tracking.track import main
-from minilingua.tracking.training_record import read_published
 from tests.tracking.workspace import RUN_KEY, Workspace, training_events
 
 

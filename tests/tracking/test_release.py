@@ -8,8 +8,8 @@ from huggingface_hub import ModelCard
 
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import write_text
+from minilingua.provenance.data_record import SourceRecord
 from minilingua.tracking.card import HubLicence, hub_licence
-from minilingua.tracking.data_record import SourceRecord
 from minilingua.tracking.release import main
 from tests.tracking.workspace import RUN_KEY, Workspace
 
@@ -33,6 +33,7 @@ def test_holds_model_evaluation_card_and_passport(
         "README.md",
         "config.json",
         "evaluation.json",
+        "events.jsonl",
         "model.safetensors",
         "passport.json",
         "tokenizer.json",

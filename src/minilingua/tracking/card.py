@@ -12,8 +12,8 @@ from minilingua.core.languages import CODE, LANGUAGES
 from minilingua.core.records import Score
 from minilingua.evaluation.scores import ALL, ScoreIndex
 from minilingua.params import Params
-from minilingua.tracking.data_record import SourceRecord
-from minilingua.tracking.training_record import Training
+from minilingua.provenance.data_record import SourceRecord
+from minilingua.provenance.training_record import Training
 
 _HUB_LICENCES = {
     "Apache-2.0": "apache-2.0",

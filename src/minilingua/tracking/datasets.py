@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from minilingua.core.files import canonical_json, tree_digest
 from minilingua.core.records import SPLITS
-from minilingua.tracking.data_record import MANIFEST, read_sources
+from minilingua.provenance.data_record import MANIFEST, read_sources
 from minilingua.tracking.store import Store
 
 if TYPE_CHECKING:

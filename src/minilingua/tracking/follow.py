@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # it ships no type information
 
 from minilingua.core.errors import DataError, TrackingError
+from minilingua.provenance.training_record import current_run, lock_is_held, read_run
 from minilingua.tracking.ingest import Ingester
 from minilingua.tracking.store import locked_store
-from minilingua.tracking.training_record import current_run, lock_is_held, read_run
 
 _PAUSE = 2.0
 _PAUSES_PER_WORK = 20

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from minilingua.tracking.git_state import read_git_state
+from minilingua.provenance.git_state import read_git_state
+from minilingua.provenance.training_record import RunStatus, Training
 from minilingua.tracking.metric_log import MetricLog
 from minilingua.tracking.metrics import training_points
 from minilingua.tracking.store import RUN_KEY_TAG, Store
-from minilingua.tracking.training_record import RunStatus, Training
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

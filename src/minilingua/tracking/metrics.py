@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from minilingua.core.events import DecisionEvent, EndEvent, EvaluationEvent, Event, StepEvent
 from minilingua.core.records import Score
-from minilingua.tracking.training_record import Clock, Training, step_records
+from minilingua.provenance.training_record import Clock, Training, step_records
 
 ALL = "all"
 

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minilingua.core.files import sha256_file
+from minilingua.provenance.lineage import DVC_LOCK, EVALUATION, Lineage
+from minilingua.provenance.passport import LEDGER, MODEL, collect_passport
+from minilingua.provenance.scores import read_scores
+from minilingua.provenance.training_record import EVENTS, REPORTS, Training
 from minilingua.tracking.artifacts import Artifacts
 from minilingua.tracking.datasets import log_datasets
 from minilingua.tracking.ingest import set_tags
-from minilingua.tracking.lineage import DVC_LOCK, EVALUATION, Lineage
 from minilingua.tracking.metric_log import MetricLog
 from minilingua.tracking.metrics import evaluation_points
-from minilingua.tracking.passport import LEDGER, MODEL, collect_passport
 from minilingua.tracking.registry import register
-from minilingua.tracking.scores import read_scores
 from minilingua.tracking.store import EVENTS_TAG, Store
-from minilingua.tracking.training_record import EVENTS, REPORTS, Training
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

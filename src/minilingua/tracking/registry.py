@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from minilingua.provenance.training_record import Training
 from minilingua.tracking.store import RUN_KEY_TAG, Store
-from minilingua.tracking.training_record import Training
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -2,6 +2,7 @@
 
     models/hf ────────────────► models/release/  weights, tokenizer, template (hard links)
     reports/evaluation.json ──►                  evaluation.json
+    reports/train/events.jsonl ►                 events.jsonl
     git, dvc.lock, params, .. ►                  passport.json, README.md (model card)
 
 It is not a DVC output, so the passport can name dvc.lock and the commit.
@@ -16,12 +17,12 @@ from pathlib import Path
 from minilingua.core.errors import DataError
 from minilingua.core.files import require, staged_directory, tree_files, write_json, write_text
 from minilingua.params_file import validate_params
+from minilingua.provenance.data_record import read_sources
+from minilingua.provenance.lineage import EVALUATION, Lineage, read_lineage
+from minilingua.provenance.passport import MODEL, collect_passport
+from minilingua.provenance.scores import read_scores
+from minilingua.provenance.training_record import EVENTS, read_published
 from minilingua.tracking.card import model_card
-from minilingua.tracking.data_record import read_sources
-from minilingua.tracking.lineage import EVALUATION, Lineage, read_lineage
-from minilingua.tracking.passport import MODEL, collect_passport
-from minilingua.tracking.scores import read_scores
-from minilingua.tracking.training_record import read_published
 
 RELEASE = Path("models/release")
 
@@ -61,6 +62,7 @@ def build_release() -> None:
         for file in tree_files(MODEL):
             _link(file, aside / file.relative_to(MODEL))
         _link(EVALUATION, aside / EVALUATION.name)
+        _link(EVENTS, aside / EVENTS.name)
         write_json(aside / "passport.json", passport)
         write_text(aside / "README.md", card)
 

@@ -3,17 +3,17 @@
 from dataclasses import dataclass, field, replace
 
 from minilingua.core.files import sha256_file
-from minilingua.tracking.ingest import Ingester
-from minilingua.tracking.lineage import Lineage
-from minilingua.tracking.publish import publish
-from minilingua.tracking.store import EVENTS_TAG, RUN_KEY_TAG, Store
-from minilingua.tracking.training_record import (
+from minilingua.provenance.lineage import Lineage
+from minilingua.provenance.training_record import (
     EVENTS,
     lock_is_held,
     read_published,
     read_run,
     run_directories,
 )
+from minilingua.tracking.ingest import Ingester
+from minilingua.tracking.publish import publish
+from minilingua.tracking.store import EVENTS_TAG, RUN_KEY_TAG, Store
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from minilingua.tracking.lineage import read_lineage
+from minilingua.provenance.lineage import read_lineage
 
 
 def main(argv: Sequence[str] | None = None) -> int:

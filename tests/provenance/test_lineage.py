@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from minilingua.core.errors import DataError
-from minilingua.tracking.lineage import DVC_LOCK, Lineage, dvc_md5, read_lineage
+from minilingua.provenance.lineage import DVC_LOCK, Lineage, dvc_md5, read_lineage
 
 PIPELINE = """
 stages:

@@ -5,20 +5,17 @@ for what they are.
 """
 
 import csv
-import os
-import platform
-import re
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 from minilingua.core.files import open_text, read_json, require, sha256_file, tree_files
-from minilingua.tracking.git_state import read_git_state
-from minilingua.tracking.lineage import DVC_LOCK, read_lineage
-from minilingua.tracking.training_record import REPORTS, Training
+from minilingua.provenance.environment import describe_environment
+from minilingua.provenance.git_state import read_git_state
+from minilingua.provenance.lineage import DVC_LOCK, read_lineage
+from minilingua.provenance.training_record import REPORTS, Training
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL = Path("models/hf")
 LEDGER = Path("reports/mixture.csv")
 RECIPE = Path("containers/requirements.txt")
@@ -39,7 +36,7 @@ def collect_passport(training: Training) -> dict[str, Any]:
         "pipeline": _pipeline(),
         "params": training.params,
         "recipe": {"path": RECIPE.as_posix(), "sha256": _digest_if_there(RECIPE)},
-        "environment": _environment(),
+        "environment": describe_environment(),
         "attempts": _attempts(training),
         "token_ledger": read_ledger(),
         "early_stopping": read_json(EARLY_STOPPING, made_by="minilingua train"),
@@ -77,43 +74,11 @@ def _pipeline() -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, Any]:
-    """Of the process that writes the passport."""
-    return {
-        "python": platform.python_version(),
-        "packages": _package_versions(),
-        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cpu_count": os.cpu_count(),
-    }
-
-
 def _attempts(training: Training) -> list[dict[str, Any]]:
     """What each process that trained was; not which machine, nor when."""
     starts = [record for record in training.telemetry if record.get("kind") == "start"]
     hidden = {"kind", "time", "host", "pid"}
     return [{k: v for k, v in sorted(start.items()) if k not in hidden} for start in starts]
-
-
-def _package_versions() -> dict[str, str]:
-    """Versions of what the project requires, extras where installed."""
-    versions = {"minilingua": version("minilingua")}
-    for requirement in requires("minilingua") or ():
-        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return dict(sorted(versions.items()))
-
-
-def _cpu_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
-    return found[1] if found else platform.processor()
 
 
 def _digest_if_there(path: Path) -> str | None:
