@@ -62,6 +62,7 @@ COMMANDS: dict[str, Command] = {
         for name, target, summary in (
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
             ("preview", "minilingua.preview.command:main", "a page of tokens and loss mask"),
+            ("status", "minilingua.provenance.status:main", "stages, trainings, last results"),
             ("diff", "minilingua.provenance.diff_command:main", "what two states differ in"),
             (
                 "reproduce",

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,10 +52,8 @@ def test_questions_load_with_datasets(
 def test_the_manifests_add_up(prepared: Workspace) -> None:
     """In = kept + dropped, for each source and language, from raw rows to conversations."""
 
-    def manifest(stage: str) -> dict[str, dict[str, dict[str, int]]]:
-        found: dict[str, dict[str, dict[str, int]]] = json.loads(
-            (prepared.path / "data" / stage / "manifest.json").read_text()
-        )
+    def manifest(stage: str) -> Any:
+        found: Any = json.loads((prepared.path / "data" / stage / "manifest.json").read_text())
         return found
 
     raw, mcqa, curated = manifest("raw"), manifest("mcqa"), manifest("conversations")
@@ -71,8 +70,5 @@ def test_the_manifests_add_up(prepared: Workspace) -> None:
             assert rows == kept + _dropped(curated, source, language), (source, language)
 
 
-def _dropped(manifest: dict[str, dict[str, dict[str, int]]], source: str, language: str) -> int:
-    return sum(
-        sources.get(source, {}).get(language, 0)  # type: ignore[attr-defined]  # a dict by source
-        for sources in manifest["dropped"].values()
-    )
+def _dropped(manifest: Any, source: str, language: str) -> int:
+    return sum(sources.get(source, {}).get(language, 0) for sources in manifest["dropped"].values())

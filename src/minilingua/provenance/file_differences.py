@@ -42,10 +42,11 @@ def describe_output(path: str, one: str, other: str, contents: Contents) -> str:
     telling = [name for name in changed if Path(name).name not in _DERIVED] or changed
     if path == "data/raw":
         groups = _by_source(telling)
-        parts = [
-            f"source {source}: {_files(names, a, b, contents, _native_rows(source))}"
-            for source, names in groups.items()
-        ]
+        parts = []
+        for source, names in groups.items():
+            one_side, other_side = _below(source, a), _below(source, b)
+            found = _files(names, one_side, other_side, contents, _native_rows(source))
+            parts.append(f"source {source}: {found}")
         return "; ".join(parts)
     if path in {"data/mcqa", "data/conversations"}:
         return _files(telling, a, b, contents, _json_rows)
@@ -128,6 +129,15 @@ def _by_source(names: list[str]) -> dict[str, list[str]]:
         source, _, rest = name.partition("/")
         groups.setdefault(source, []).append(rest or source)
     return groups
+
+
+def _below(source: str, listing: dict[str, str]) -> dict[str, str]:
+    """Returns the files of a source under the names that ``_by_source`` gives them."""
+    return {
+        name.removeprefix(f"{source}/"): md5
+        for name, md5 in listing.items()
+        if name == source or name.startswith(f"{source}/")
+    }
 
 
 def _names(names: list[str]) -> str:

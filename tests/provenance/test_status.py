@@ -1,0 +1,141 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minilingua.cli import main
+from minilingua.core.files import write_text
+from minilingua.provenance.lineage import dvc_md5
+from tests.tracking.workspace import REPOSITORY, RUN_KEY, Workspace
+
+DVC_YAML = """stages:
+  second:
+    cmd: second
+    deps: [code/b.py, data/one]
+    params: [train]
+    outs:
+      - out.json: {cache: false}
+  first:
+    cmd: first
+    deps: [code/a.py]
+    params: [seed]
+    outs: [data/one]
+"""
+
+
+def lock(root: Path) -> None:
+    """Writes dvc.lock as if both stages had just run."""
+    from minilingua.params_file import load_params
+
+    params = load_params(REPOSITORY / "params.yaml").model_dump(mode="json")
+    stages = {
+        "first": (["code/a.py"], ["data/one"], {"seed": params["seed"]}),
+        "second": (["code/b.py", "data/one"], ["out.json"], {"train": params["train"]}),
+    }
+    written = {}
+    for name, (deps, outs, values) in stages.items():
+        entries = [
+            [{"path": path, "md5": dvc_md5(root / path), **size(root / path)} for path in paths]
+            for paths in (deps, outs)
+        ]
+        written[name] = {
+            "cmd": name,
+            "deps": entries[0],
+            "params": {"params.yaml": values},
+            "outs": entries[1],
+        }
+    write_text(root / "dvc.lock", json.dumps({"schema": "2.0", "stages": written}))
+
+
+def size(path: Path) -> dict[str, int]:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    found = {"size": sum(file.stat().st_size for file in files)}
+    return found if path.is_file() else found | {"nfiles": len(files)}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    write_text(tmp_path / "dvc.yaml", DVC_YAML)
+    for name in ("code/a.py", "code/b.py", "data/one/x", "data/one/y", "out.json"):
+        write_text(tmp_path / name, name)
+    lock(tmp_path)
+    return tmp_path
+
+
+def stages(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    capsys.readouterr()
+    assert main(["status", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    return {stage["name"]: stage["reasons"] for stage in told["stages"]}
+
+
+def test_after_a_run_everything_is_fresh(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stages(capsys) == {"first": [], "second": []}
+    assert main(["status"]) == 0
+    assert "nothing to run" in capsys.readouterr().out
+    assert root.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "first", "second"),
+    [
+        (lambda: write_text(Path("code/b.py"), "new"), [], ["changed: code/b.py"]),
+        (lambda: Path("out.json").unlink(), [], ["out.json is missing"]),
+        (
+            lambda: write_text(Path("code/a.py"), "new"),
+            ["changed: code/a.py"],
+            ["after first"],
+        ),
+        (lambda: write_text(Path("data/one/z"), ""), ["data/one was changed"], ["after first"]),
+        (lambda: shutil.rmtree("data/one"), ["data/one is missing"], ["after first"]),
+        (
+            lambda: Path("params.yaml").write_text(
+                Path("params.yaml").read_text().replace("lr: 0.002", "lr: 0.001")
+            ),
+            [],
+            ["parameter train.lr: 0.002 ─► 0.001"],
+        ),
+        (lambda: Path("dvc.lock").unlink(), ["never ran"], ["never ran"]),
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_what_is_stale_and_why(
+    change: object, first: list[str], second: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    change()  # type: ignore[operator]  # a function of no arguments
+    assert stages(capsys) == {"first": first, "second": second}
+
+
+def test_trainings_and_results_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Workspace(root=root).whole_line()
+    assert main(["status"]) == 0
+    said = capsys.readouterr().out
+    assert f"{RUN_KEY}  sample, finished, step 12, best validation loss 1.2000 at 8" in said
+    assert "base    result" in said
+
+
+@pytest.mark.usefixtures("root")
+def test_it_starts_neither_dvc_nor_torch_nor_mlflow() -> None:
+    """What keeps it under a second."""
+    program = (
+        "import sys; from minilingua.cli import main; code = main(['status']); "
+        "slow = {'dvc', 'torch', 'mlflow', 'datasets'} & sys.modules.keys(); "
+        "assert not slow, slow; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "dvc.lock"])
+def test_broken_files_are_named(root: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_text(root / name, "stages: [\n")
+    assert main(["status"]) == 2
+    assert f"error: {name}: not a" in capsys.readouterr().err
