@@ -63,6 +63,12 @@ COMMANDS: dict[str, Command] = {
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
             ("preview", "minilingua.preview.command:main", "a page of tokens and loss mask"),
             ("status", "minilingua.provenance.status:main", "stages, trainings, last results"),
+            ("report", "minilingua.report.command:main", "a page of results, training and data"),
+            (
+                "passport",
+                "minilingua.provenance.passport_command:main",
+                "what a released model was made from",
+            ),
             ("diff", "minilingua.provenance.diff_command:main", "what two states differ in"),
             (
                 "reproduce",

@@ -36,6 +36,7 @@ def test_holds_model_evaluation_card_and_passport(
         "events.jsonl",
         "model.safetensors",
         "passport.json",
+        "report.html",
         "tokenizer.json",
     ]
     weights = Path("models/hf/model.safetensors")
@@ -81,7 +82,7 @@ def test_the_passport_names_everything(root: Workspace) -> None:
         {"language": "en", "planned_share": "0.571429", "conversations": "1200"},
         {"language": "fi", "planned_share": "0.428571", "conversations": "900"},
     ]
-    assert passport["early_stopping"] == {"best_step": 8}
+    assert passport["early_stopping"] == {"best_step": 8, "best_loss": 1.2}
     assert passport["evaluation"]["result"]["accuracy_text"] == 0.75
     assert set(passport["model"]) == {"config.json", "model.safetensors", "tokenizer.json"}
     assert str(root.root) not in Path("models/release/passport.json").read_text()

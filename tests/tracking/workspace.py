@@ -159,7 +159,7 @@ class Workspace:
         write_jsonl(reports / "events.jsonl", kept)
         write_text(reports / "loss.csv", "step,loss\n1,3.1\n")
         (reports / "training_loss.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-        write_json(reports / "early_stopping.json", {"best_step": 8})
+        write_json(reports / "early_stopping.json", {"best_step": 8, "best_loss": 1.2})
 
     def export(self, value: float = 1.0) -> None:
         """Leaves what `convert` makes; only its form matters here."""
@@ -191,6 +191,8 @@ class Workspace:
         kept = {"aya": {"en": 30, "fi": 10}, "exams": {"bg": 11}}
         manifest = {"stage": "fetch", "kept": kept, "details": {"sources": sources}}
         write_json(self.root / "data/raw/manifest.json", manifest)
+        curated = {"rows_kept": 51, "dropped": {}, "details": {}}
+        write_json(self.root / "data/conversations/manifest.json", curated)
 
     def whole_line(self) -> None:
         """Leaves everything that `dvc repro` makes."""

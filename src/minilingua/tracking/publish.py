@@ -30,6 +30,8 @@ DATA_FILES = (
     Path("reports/mixture_sources.csv"),
     Path("reports/mixture.png"),
 )
+PAGES = (Path("reports/index.html"), Path("reports/preview.html"))
+"""What `minilingua report` and `minilingua preview` write, where they ran."""
 
 
 def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> list[str]:
@@ -53,8 +55,6 @@ def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> l
         skipped.append(f"{MODEL} is not the export of this training")
     if EVALUATION.exists() and lineage.evaluation_is_current():
         _publish_evaluation(store, run, training, artifacts)
-        if DVC_LOCK.exists():
-            artifacts.upload(DVC_LOCK, DVC_LOCK.name)
         if MODEL.exists():
             artifacts.upload_json(collect_passport(training), "passport.json")
     elif EVALUATION.exists():
@@ -68,3 +68,6 @@ def _publish_evaluation(store: Store, run: "Run", training: Training, artifacts:
     log.append(log.renewed(evaluation_points(scores, time_ms=training.ended_ms())))
     artifacts.upload_table(scores, "evaluation/scores.json")
     artifacts.upload(EVALUATION, "evaluation/evaluation.json")
+    for path in (DVC_LOCK, *PAGES):
+        if path.exists():
+            artifacts.upload(path, path.as_posix())

@@ -3,7 +3,7 @@
     models/hf ────────────────► models/release/  weights, tokenizer, template (hard links)
     reports/evaluation.json ──►                  evaluation.json
     reports/train/events.jsonl ►                 events.jsonl
-    git, dvc.lock, params, .. ►                  passport.json, README.md (model card)
+    git, dvc.lock, params, .. ►                  passport.json, README.md (model card), report.html
 
 It is not a DVC output, so the passport can name dvc.lock and the commit.
 """
@@ -22,6 +22,8 @@ from minilingua.provenance.lineage import EVALUATION, Lineage, read_lineage
 from minilingua.provenance.passport import MODEL, collect_passport
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import EVENTS, read_published
+from minilingua.report.command import PAGE, render
+from minilingua.report.content import gather
 from minilingua.tracking.card import model_card
 
 RELEASE = Path("models/release")
@@ -58,12 +60,15 @@ def build_release() -> None:
     passport = collect_passport(training)
     params = validate_params(training.params, f"parameters of run {training.run_key}")
     card = model_card(params, training, passport, scores, read_sources())
+    page = render(gather())
+    write_text(PAGE, page)
     with staged_directory(RELEASE) as aside:
         for file in tree_files(MODEL):
             _link(file, aside / file.relative_to(MODEL))
         _link(EVALUATION, aside / EVALUATION.name)
         _link(EVENTS, aside / EVENTS.name)
         write_json(aside / "passport.json", passport)
+        write_text(aside / "report.html", page)
         write_text(aside / "README.md", card)
 
 
