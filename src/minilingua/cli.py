@@ -76,6 +76,7 @@ COMMANDS: dict[str, Command] = {
                 "build a released model again and grade it",
             ),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
+            ("relocate", "minilingua.tracking.relocate:main", "after the repository was moved"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
         )
     },

@@ -7,8 +7,9 @@ MLflow has given it up.
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +30,9 @@ RUN_KEY_TAG = "minilingua.run_key"
 EVENTS_TAG = "minilingua.events_sha256"
 """Digest of reports/train/events.jsonl: by it a training is known whose run directory is gone."""
 
-_URI_VARIABLE = "MLFLOW_TRACKING_URI"
-_LOCK = DIRECTORY / "ingest.lock"
-_LOCK_SECONDS = 60
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+LOCK = DIRECTORY / "ingest.lock"
+LOCK_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,19 +59,36 @@ def store_uri() -> str:
     Raises:
         TrackingError: MLFLOW_TRACKING_URI names a file store.
     """
-    uri = os.environ.get(_URI_VARIABLE)
+    uri = os.environ.get(URI_VARIABLE)
     if not uri:
         return f"sqlite:///{DATABASE.absolute()}"
     if "://" not in uri or uri.startswith("file:"):
         raise TrackingError(
-            f"{_URI_VARIABLE}={uri} names a directory; MLflow keeps runs in a database "
+            f"{URI_VARIABLE}={uri} names a directory; MLflow keeps runs in a database "
             "(sqlite:///..) or on a server (http://..)"
         )
     return uri
 
 
+def embedded_root() -> Path | None:
+    """Returns the directory that ``mlruns/`` was when the embedded store was made.
+
+    None where there is no store yet, or none that can be asked.
+    """
+    if not DATABASE.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{DATABASE.absolute().as_uri()}?mode=ro", uri=True)) as found:
+            rows = found.execute(
+                "SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)
+            ).fetchall()
+    except sqlite3.Error:
+        return None  # MLflow itself says what is wrong with it
+    return Path(rows[0][0].removeprefix("file://")).parent if rows and rows[0][0] else None
+
+
 @contextmanager
-def locked_store(timeout: float = _LOCK_SECONDS) -> Iterator[Store]:
+def locked_store(timeout: float = LOCK_SECONDS) -> Iterator[Store]:
     """Opens the store for one writer at a time, making it when missing.
 
     Raises:
@@ -80,10 +98,10 @@ def locked_store(timeout: float = _LOCK_SECONDS) -> Iterator[Store]:
     uri = store_uri()
     try:
         DIRECTORY.mkdir(exist_ok=True)
-        with FileLock(_LOCK, timeout=timeout), mlflow_errors(uri):
+        with FileLock(LOCK, timeout=timeout), mlflow_errors(uri):
             yield _open(uri)
     except Timeout as error:
-        raise TrackingError(f"{_LOCK} is held by another `minilingua track`") from error
+        raise TrackingError(f"{LOCK} is held by another `minilingua track`") from error
     except OSError as error:
         raise TrackingError(f"{DIRECTORY} cannot be written: {error}") from error
 
@@ -103,11 +121,23 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         raise TrackingError(f"MLflow at {uri}: {' '.join(lines)[:300]}") from error
 
 
+def _require_its_place(uri: str) -> None:
+    if not uri.endswith(str(DATABASE)):
+        return
+    made_in = embedded_root()
+    if made_in is not None and made_in != DIRECTORY.absolute():
+        raise TrackingError(
+            f"the store was made in {made_in} and moved here with its repository; "
+            "`minilingua relocate` makes it find its artifacts again"
+        )
+
+
 def _open(uri: str) -> Store:
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    _require_its_place(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from minilingua.provenance.lineage import read_lineage
@@ -22,11 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         follow(arguments.process, arguments.run)
         return 0
 
+    from minilingua.tracking.rebuild import BEFORE, empty_store
     from minilingua.tracking.store import locked_store, store_uri
     from minilingua.tracking.sync import synchronise
 
-    with locked_store() as store:
+    with empty_store() if arguments.rebuild else nullcontext(), locked_store() as store:
         outcome = synchronise(store, read_lineage(arguments.after))
+    if arguments.rebuild:
+        print(f"the store before is in {BEFORE}/")  # noqa: T201
     if not arguments.quiet:
         for name, status in outcome.runs.items():
             print(f"{name}  {status}")  # noqa: T201 - this is the program's output
@@ -55,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument(
         "--follow", action="store_true", help="keep on until the running training ends"
+    )
+    parser.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="make the store in mlruns/ anew from runs/ and reports/; the one before is kept aside",
     )
     parser.add_argument(
         "--run",
