@@ -198,8 +198,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"run had {CONVERSATIONS:,})",
     )
     options = arguments.parse_args(argv)
-    settings = begin(options.threads)
     size = options.conversations or (SHORT if options.short else DEFAULT)
+    if size < SHORT:
+        arguments.error(
+            f"a tenth of {size} conversations is less than a step of the training; {SHORT} are not"
+        )
+    settings = begin(options.threads)
     params = compose(OVERRIDES)
     with TemporaryDirectory(prefix="minilingua-benchmark-") as name:
         directories = [Path(name) / part for part in ("tenth", "all")]

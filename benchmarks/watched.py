@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # it ships no type information
 
 _EVERY = 0.1  # seconds
 MEGABYTE = 1e6
