@@ -9,13 +9,16 @@ SHORT = RESULTS / "short"
 """Where results of ``--short`` go: they are no measurements, and git ignores them."""
 
 
-def parser(module: str, description: str | None, *, repetitions: int) -> argparse.ArgumentParser:
+def parser(
+    module: str, description: str | None, *, repetitions: int, reads_line: bool = True
+) -> argparse.ArgumentParser:
     """Returns the parser of a benchmark.
 
     Args:
         module: name of the module below ``benchmarks``.
         description: its docstring.
         repetitions: how often every side runs unless told otherwise.
+        reads_line: it takes its data from a line in which the stages have run.
     """
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{module}",
@@ -35,13 +38,14 @@ def parser(module: str, description: str | None, *, repetitions: int) -> argpars
     made.add_argument(
         "--threads", type=positive, default=2, help="cores that all may use (default: %(default)s)"
     )
-    made.add_argument(
-        "--line",
-        type=Path,
-        metavar="DIRECTORY",
-        help="where the stages have run, such as the repository after `make repro`; it is only "
-        "read (default: they run in a temporary directory first)",
-    )
+    if reads_line:
+        made.add_argument(
+            "--line",
+            type=Path,
+            metavar="DIRECTORY",
+            help="where the stages have run, such as the repository after `make repro`; it is only "
+            "read (default: they run in a temporary directory first)",
+        )
     made.add_argument(
         "--output",
         type=Path,

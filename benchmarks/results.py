@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Printed
 
 from benchmarks.harness import WHOLE, Timings
 from minilingua.core.files import write_json, write_text
@@ -56,6 +56,14 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Figures that are no ratios, as they are shown."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What one benchmark measured."""
 
@@ -65,6 +73,8 @@ class Result:
     checks: dict[str, Any]
     """What had to hold for the comparison to count, with its figures."""
     rows: Sequence[Row]
+    tables: Sequence[Table] = ()
+    """Shown before the ratios."""
     notes: Sequence[str] = ()
 
 
@@ -125,13 +135,15 @@ def report(result: Result, output: Path) -> None:
         },
     )
     write_text(output / f"{result.benchmark}.md", _markdown(result, about))
-    table = Table(title=result.claim)
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in _COLUMNS[:2] else "right")
-    for item in result.rows:
-        table.add_row(*_cells(item))
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table)
+    console.print(result.claim)
+    for table in (*result.tables, _ratios(result.rows)):
+        printed = Printed()
+        for place, column in enumerate(table.columns):
+            printed.add_column(column, justify="right" if _is_right(table, place) else "left")
+        for cells in table.rows:
+            printed.add_row(*cells)
+        console.print(printed)
     for note in result.notes:
         console.print(note)
 
@@ -139,17 +151,40 @@ def report(result: Result, output: Path) -> None:
 _COLUMNS = ("case", "against", "ratio", "quartiles", "pairs", "target")
 
 
+def verdict(*, met: bool | None) -> str:
+    """Returns how a target is told of."""
+    return {True: "met", False: "missed", None: ""}[met]
+
+
+def _ratios(rows: Sequence[Row]) -> Table:
+    return Table(columns=_COLUMNS, rows=[_cells(item) for item in rows])
+
+
+def _is_right(table: Table, place: int) -> bool:
+    """Whether a column is one of figures, and not of names."""
+    return place >= (2 if tuple(table.columns) == _COLUMNS else 1)
+
+
+def _markdown_table(table: Table) -> list[str]:
+    rules = ("--:" if _is_right(table, place) else "---" for place in range(len(table.columns)))
+    return [
+        "| " + " | ".join(table.columns) + " |",
+        "|" + "|".join(rules) + "|",
+        *("| " + " | ".join(cells) + " |" for cells in table.rows),
+        "",
+    ]
+
+
 def _cells(item: Row) -> tuple[str, ...]:
     of = "x as fast" if item.measure == "speed" else "x as long"
     sign = "≥" if item.measure == "speed" else "≤"
-    verdict = {True: "met", False: "missed", None: ""}[item.met]
     return (
         item.case,
         item.against,
         f"{item.ratio:.2f} {of}",
         f"{item.lower_quartile:.2f} to {item.upper_quartile:.2f}",
         str(item.repetitions),
-        "" if item.target is None else f"{sign} {item.target:g}: {verdict}",
+        "" if item.target is None else f"{sign} {item.target:g}: {verdict(met=item.met)}",
     )
 
 
@@ -157,10 +192,11 @@ def _markdown(result: Result, about: dict[str, Any]) -> str:
     lines = [
         result.claim,
         "",
-        "| " + " | ".join(_COLUMNS) + " |",
-        "|---|---|--:|--:|--:|--:|",
-        *("| " + " | ".join(_cells(item)) + " |" for item in result.rows),
-        "",
+        *(
+            text
+            for table in (*result.tables, _ratios(result.rows))
+            for text in _markdown_table(table)
+        ),
         *(f"{note}\n" for note in result.notes),
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB; "
         + ", ".join(f"{name} {found}" for name, found in about["packages"].items() if found)

@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.corpora import FULL, JOINED, SHORT, STAGES, TOKENIZER, copy_corpus, read_corpus
 from benchmarks.harness import WHOLE, Parts, Side, begin, interleave, timed
 from benchmarks.line import compose, line
@@ -48,18 +50,21 @@ def check(
     """
     controls = list(files.special_tokens())
     tokens = supervised = spelled = 0
-    for conversation, outcome in encode_stream(encoder, conversations):
-        ours = [] if outcome.conversation is None else outcome.conversation.tokens.tolist()
-        tokens += len(ours)
-        supervised += outcome.supervised_tokens
-        text = encoder.template.render(conversation.messages)
-        if ours == files.tokenizer.encode(text, add_special_tokens=False).ids:
-            continue
-        if not any(
-            token in message.content for message in conversation.messages for token in controls
-        ):
-            raise SystemExit(f"the comparison is void: other ids for {conversation.messages}")
-        spelled += 1
+    for batch in encode_stream(encoder, conversations):
+        if batch.dropped:
+            raise SystemExit(f"the comparison is void: not encoded: {batch.dropped[0]}")
+        tokens += len(batch.tokens)
+        supervised += int(batch.loss_mask.sum())
+        each = np.split(batch.tokens, np.cumsum(batch.lengths)[:-1])
+        for conversation, ours in zip(batch.kept, each, strict=True):
+            text = encoder.template.render(conversation.messages)
+            if ours.tolist() == files.tokenizer.encode(text, add_special_tokens=False).ids:
+                continue
+            if not any(
+                token in message.content for message in conversation.messages for token in controls
+            ):
+                raise SystemExit(f"the comparison is void: other ids for {conversation.messages}")
+            spelled += 1
     return {
         "conversations": len(conversations),
         "tokens": tokens,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import checkpoint, command_line, tokenization, training_step
+from benchmarks import checkpoint, command_line, data_stages, tokenization, training_step
 from benchmarks.training_step import Duel
 from minilingua.megatron_model.megatron import quiet
 from tests.pipeline.workspace import ROOT, Workspace
@@ -18,9 +18,11 @@ from tests.pipeline.workspace import ROOT, Workspace
 Main = Callable[[Sequence[str] | None], int]
 
 
-def result_of(main: Main, ready: Path, output: Path, *arguments: str) -> dict[str, Any]:
+def result_of(main: Main, ready: Path | None, output: Path, *arguments: str) -> dict[str, Any]:
     """Runs a benchmark and returns what it wrote, after checking what all of them promise."""
-    common = ["--short", "--repetitions", "1", "--line", str(ready), "--output", str(output)]
+    common = ["--short", "--repetitions", "1", "--output", str(output)]
+    if ready is not None:
+        common += ["--line", str(ready)]
     with quiet():  # transformers and datasets warn of their own future
         assert main([*common, *arguments]) == 0
     (file,) = output.glob("*.json")
@@ -80,6 +82,31 @@ def test_checkpoint(ready: Path, tmp_path: Path) -> None:
     assert sizes["state"] > 2 * sizes["weights"]  # weights and two moments
 
 
+def test_data_stages(tmp_path: Path) -> None:
+    result = result_of(data_stages.main, None, tmp_path)
+    stages = result["checks"]["stages"]
+    assert [item["stage"] for item in stages] == [*data_stages.STAGES] * 2
+    for item in stages:
+        assert item["cpu_seconds"] > 0
+        assert 10 < item["peak_megabytes"] < 2000
+    curate, tokenize = (stages[place] for place in (6, 8))
+    assert curate["rows"] == pytest.approx(data_stages.SHORT, rel=0.02)
+    dropped = result["checks"]["dropped_by_curate"]
+    assert tokenize["rows"] == curate["rows"] - sum(dropped.values()) > 0.9 * curate["rows"]
+    assert dropped["duplicate"] > 0
+    assert 100 < tokenize["tokens"] / tokenize["rows"] < 220  # as many as the published run's
+    figures, verdicts = result["tables"]
+    assert len(figures["rows"]) == len(stages)
+    assert [what for what, *_ in verdicts["rows"] if "fill" in what] == ["pack: fill"]
+    assert result["checks"]["fill"]["ours"] > result["checks"]["fill"]["next fit"]
+
+
+def test_too_small_a_corpus_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        data_stages.main(["--conversations", "100"])
+    assert "a tenth of 100 conversations is less than a step" in capsys.readouterr().err
+
+
 @pytest.mark.pipeline
 def test_command_line(tmp_path: Path) -> None:
     repository = Workspace(path=tmp_path / "repository")
@@ -97,7 +124,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [checkpoint, command_line, tokenization, training_step],
+    [checkpoint, command_line, data_stages, tokenization, training_step],
     ids=lambda item: item.__name__,
 )
 def test_help_says_how_to_run(module: Any, capsys: pytest.CaptureFixture[str]) -> None:

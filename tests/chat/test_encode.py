@@ -34,7 +34,7 @@ def encoder(files: TokenizerFiles) -> ConversationEncoder:
 
 
 def encoded(encoder: ConversationEncoder, item: Conversation) -> TokenizedConversation:
-    outcome = encoder.encode([item])[0]
+    outcome = encoder.encode(item)
     assert outcome.conversation is not None
     return outcome.conversation
 
@@ -59,14 +59,14 @@ def test_ids_and_mask_equal_those_of_transformers(
     workspace: Path, encoder: ConversationEncoder
 ) -> None:
     reference = auto_tokenizer(workspace / "models/tokenizer")
-    for item, outcome in zip(CORPUS + TURNS, encoder.encode(CORPUS + TURNS), strict=True):
+    for item in CORPUS + TURNS:
+        result = encoded(encoder, item)
         expected = reference.apply_chat_template(
             turns(item), tokenize=True, return_dict=True, return_assistant_tokens_mask=True
         )
-        assert outcome.conversation is not None
-        assert outcome.conversation.tokens.tolist() == expected["input_ids"]
+        assert result.tokens.tolist() == expected["input_ids"]
         if item.messages[-1].content:
-            assert outcome.conversation.loss_mask.tolist() == expected["assistant_masks"]
+            assert result.loss_mask.tolist() == expected["assistant_masks"]
 
 
 @pytest.mark.parametrize("strip", [False, True])
@@ -86,10 +86,9 @@ def test_ids_equal_those_of_transformers_for_chatml(tmp_path: Path, strip: bool)
 def test_supervised_tokens_decode_to_the_answers(
     files: TokenizerFiles, encoder: ConversationEncoder
 ) -> None:
-    for item, outcome in zip(CORPUS, encoder.encode(CORPUS), strict=True):
-        assert outcome.conversation is not None
+    for item in CORPUS:
         answers = [turn.content for turn in item.messages if turn.role == "assistant"]
-        runs = targets(outcome.conversation)
+        runs = targets(encoded(encoder, item))
         assert [files.tokenizer.decode(run[:-1]) for run in runs] == answers
         assert [files.tokenizer.id_to_token(run[-1]) for run in runs] == ["<|end|>"] * len(runs)
 
@@ -143,13 +142,18 @@ def test_text_that_spells_control_tokens_stays_text(
 def test_what_cannot_be_trained_on_is_dropped_with_its_reason(
     encoder: ConversationEncoder, item: Conversation, reason: str
 ) -> None:
+    assert encoder.encode(item).conversation is None
+    assert encoder.encode(item).reason == reason
     before, after = TURNS[:2]
-    outcomes = encoder.encode([before, item, after])
-    assert (outcomes[1].conversation, outcomes[1].reason) == (None, reason)
-    for kept, position in ((before, 0), (after, 2)):  # its neighbours are untouched
-        found = outcomes[position].conversation
-        assert found is not None
-        assert found.tokens.tolist() == encoded(encoder, kept).tokens.tolist()
+    batch = encoder.encode_batch([before, item, after])
+    assert list(batch.dropped) == [(item, reason)]
+    assert list(batch.kept) == [before, after]  # its neighbours are untouched
+    rows = np.split(batch.tokens, np.cumsum(batch.lengths)[:-1])
+    masks = np.split(batch.loss_mask, np.cumsum(batch.lengths)[:-1])
+    for kept, tokens, mask in zip(batch.kept, rows, masks, strict=True):
+        alone = encoded(encoder, kept)
+        assert tokens.tolist() == alone.tokens.tolist()
+        assert mask.tolist() == alone.loss_mask.tolist()
 
 
 def test_control_tokens_that_swallow_spaces_of_contents_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minilingua.chat import stream
@@ -16,6 +17,7 @@ ITEMS = [
     conversation(("assistant", "first"), ("user", "second")),
     *conversations("el"),
 ]
+KEPT = [*conversations("fi"), *conversations("el")]
 
 
 @pytest.fixture(scope="module")
@@ -23,25 +25,26 @@ def encoder(workspace: Path) -> ConversationEncoder:
     return ConversationEncoder(read_tokenizer_files(workspace / "models/tokenizer"))
 
 
-@pytest.mark.parametrize("batch", [1, 3, len(ITEMS), 1000])
-def test_every_conversation_in_its_order_with_its_own_outcome(
-    encoder: ConversationEncoder, monkeypatch: pytest.MonkeyPatch, batch: int
+@pytest.mark.parametrize("characters", [1, 100, 1000, stream.BATCH_CHARACTERS])
+def test_every_conversation_in_its_order_as_it_is_alone(
+    encoder: ConversationEncoder, monkeypatch: pytest.MonkeyPatch, characters: int
 ) -> None:
-    monkeypatch.setattr(stream, "BATCH", batch)
-    pairs = list(encode_stream(encoder, iter(ITEMS)))
-    assert [item for item, _ in pairs] == ITEMS
-    for item, outcome in pairs:
-        (alone,) = encoder.encode([item])
-        assert outcome.reason == alone.reason
-        assert outcome.supervised_tokens == alone.supervised_tokens
-        assert outcome.text_tokens == alone.text_tokens
-        if alone.conversation is None:
-            assert outcome.conversation is None
-        else:
-            assert outcome.conversation is not None
-            assert outcome.conversation.id == item.id
-            assert outcome.conversation.tokens.tolist() == alone.conversation.tokens.tolist()
-            assert outcome.conversation.loss_mask.tolist() == alone.conversation.loss_mask.tolist()
+    monkeypatch.setattr(stream, "BATCH_CHARACTERS", characters)
+    batches = list(encode_stream(encoder, iter(ITEMS)))
+    assert (len(batches) == 1) == (characters == 1 << 18)
+    assert [item for batch in batches for item in batch.kept] == KEPT
+    assert [pair for batch in batches for pair in batch.dropped] == [
+        (ITEMS[len(conversations("fi"))], "turns_do_not_alternate")
+    ]
+    for batch in filter(lambda one: one.kept, batches):
+        ends = np.cumsum(batch.lengths)[:-1]
+        rows = (np.split(batch.tokens, ends), np.split(batch.loss_mask, ends), batch.text_tokens)
+        for item, tokens, mask, text_tokens in zip(batch.kept, *rows, strict=True):
+            alone = encoder.encode(item)
+            assert alone.conversation is not None
+            assert tokens.tolist() == alone.conversation.tokens.tolist()
+            assert mask.tolist() == alone.conversation.loss_mask.tolist()
+            assert text_tokens == alone.text_tokens
 
 
 def test_nothing_gives_nothing(encoder: ConversationEncoder) -> None:
@@ -55,6 +58,6 @@ def test_an_error_of_the_source_reaches_the_caller(
         yield from ITEMS[:5]
         raise DataError("line 6")
 
-    monkeypatch.setattr(stream, "BATCH", 2)
+    monkeypatch.setattr(stream, "BATCH_CHARACTERS", 100)
     with pytest.raises(DataError, match="line 6"):
         list(encode_stream(encoder, broken()))

@@ -31,7 +31,7 @@ def here(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def test_rows_in_the_order_of_the_file_as_the_encoder_makes_them(
     here: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "BATCH", 7)  # several batches, the last one partial
+    monkeypatch.setattr(stream, "BATCH_CHARACTERS", 700)  # several batches, the last one partial
     tokenize_stage.run(params)
     encoder = ConversationEncoder(read_tokenizer_files(here / "models/tokenizer"))
     for split in SPLITS:
@@ -40,7 +40,8 @@ def test_rows_in_the_order_of_the_file_as_the_encoder_makes_them(
             items = list(read_jsonl(source, Conversation))
             found = open_token_file(TOKENS / split / language)
             assert len(found) == len(items)
-            for row, (item, outcome) in enumerate(zip(items, encoder.encode(items), strict=True)):
+            for row, item in enumerate(items):
+                outcome = encoder.encode(item)
                 assert outcome.conversation is not None
                 assert found[row].id == item.id
                 assert found[row].tokens.tolist() == outcome.conversation.tokens.tolist()
@@ -48,12 +49,16 @@ def test_rows_in_the_order_of_the_file_as_the_encoder_makes_them(
 
 
 @pytest.mark.usefixtures("here")
-def test_bytes_do_not_depend_on_batches_or_runs(
+def test_bytes_do_not_depend_on_batches_processes_or_runs(
     params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenize_stage.run(params)
     first = tree_digest(TOKENS)
-    monkeypatch.setattr(stream, "BATCH", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenize_stage, "processes_for", lambda _: 2)
+        tokenize_stage.run(params)
+    assert tree_digest(TOKENS) == first
+    monkeypatch.setattr(stream, "BATCH_CHARACTERS", 300)
     tokenize_stage.run(params)
     assert tree_digest(TOKENS) == first
     assert sorted(file.name for file in TOKENS.iterdir()) == sorted(

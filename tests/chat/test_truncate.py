@@ -38,7 +38,7 @@ def encoder(files: TokenizerFiles) -> ConversationEncoder:
 
 
 def tokens_of(encoder: ConversationEncoder, item: Conversation) -> TokenizedConversation:
-    found = encoder.encode([item])[0].conversation
+    found = encoder.encode(item).conversation
     assert found is not None
     return found
 

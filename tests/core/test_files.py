@@ -67,11 +67,13 @@ def test_records_come_back(tmp_path: Path) -> None:
         ('{"role":"user"}', "content"),
         ('{"role":"user","content":3}', "content"),
         ("not json", "line"),
+        ('{"role":"user","content":"\udcff"}', "line"),  # a byte that is no UTF-8
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, key: str) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"role":"user","content":"x"}\n' + line + "\n")
+    text = '{"role":"user","content":"x"}\n' + line + "\n"
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(DataError, match=rf"rows\.jsonl:2: {key}"):
         list(read_jsonl(path, Message))
 

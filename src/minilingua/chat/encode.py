@@ -7,13 +7,16 @@ whatever their ids are.
 
 import itertools
 import json
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from minilingua.chat.encoded import Encoded, EncodedBatch, Prepared
 from minilingua.chat.template import TURN_SHAPES, ChatTemplate
 from minilingua.chat.tokenizer_files import TEMPLATE_FILE, TokenizerFiles
 from minilingua.core.errors import DataError
@@ -32,24 +35,9 @@ _PROBES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """The outcome for one conversation."""
-
-    conversation: TokenizedConversation | None
-    """None where it was dropped."""
-    reason: str = ""
-    """Why it was dropped, or an empty string."""
-    supervised_tokens: int = 0
-    text_tokens: int = 0
-    """Tokens without those of the template."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Turn:
     """How one turn of a conversation of a certain shape is encoded."""
 
-    number: int
-    """Index among the encoder's turns."""
     lead: tuple[int, ...]
     """Control tokens before its text."""
     prefix: str
@@ -81,7 +69,7 @@ class ConversationEncoder:
         self._space = _space_sign(self._texts)
         if self._space:  # Python replaces spaces sooner than a normalizer that tracks offsets
             self._texts.normalizer = None
-        self._shapes: dict[tuple[Role, ...], tuple[_Turn, ...]] = {}
+        self._shapes: dict[tuple[Role, ...], tuple[int, ...]] = {}
         self._known: list[_Turn] = []
         self._tail = self.template.joints["assistant", None].ids
         self._prefix_ids = {
@@ -92,28 +80,59 @@ class ConversationEncoder:
             probe = Conversation(
                 id="0", key="", source="", language="", task="instruction", messages=messages
             )
-            found = self.encode([probe])[0].conversation
+            found = self.encode(probe).conversation
             if found is None or found.tokens.tolist() != ids:
                 raise DataError(
                     f"{files.path / TEMPLATE_FILE}: template and tokenizer do not bound contents "
                     f"cleanly: {messages[0].content!r} has other ids alone than in its turn"
                 )
 
-    def encode(self, conversations: Sequence[Conversation]) -> list[Encoded]:
-        """Encodes a batch; one outcome per conversation, in their order."""
-        return self.assemble(conversations, self.encode_texts(conversations))
+    def encode(self, conversation: Conversation) -> Encoded:
+        """Encodes one conversation."""
+        batch = self.encode_batch([conversation])
+        if batch.dropped:
+            return Encoded(conversation=None, reason=batch.dropped[0][1])
+        return Encoded(
+            conversation=TokenizedConversation(
+                id=conversation.id,
+                tokens=batch.tokens,
+                loss_mask=batch.loss_mask,
+                source=conversation.source,
+            ),
+            text_tokens=int(batch.text_tokens[0]),
+        )
 
-    def encode_texts(self, conversations: Sequence[Conversation]) -> list[Encoding]:
-        """Encodes all contents of a batch; the part that runs in the tokenizer's threads."""
+    def encode_batch(self, conversations: Sequence[Conversation]) -> EncodedBatch:
+        """Encodes several conversations at once."""
+        prepared = self.prepare(conversations)
+        return self.assemble(prepared, self.encode_texts(prepared))
+
+    def prepare(self, conversations: Sequence[Conversation]) -> Prepared:
+        """Gathers the texts of a batch."""
+        turns = [self._turns(conversation) for conversation in conversations]
+        dropped = []
+        if not all(turns):
+            dropped = [
+                (conversation, "turns_do_not_alternate")
+                for conversation, own in zip(conversations, turns, strict=True)
+                if not own
+            ]
+            conversations = [
+                conversation for conversation, own in zip(conversations, turns, strict=True) if own
+            ]
+            turns = [own for own in turns if own]
         texts = [
-            turn.text(message)
-            for conversation in conversations
-            # Nothing is paired, and so nothing encoded, where the turns do not alternate.
-            for turn, message in zip(self._turns(conversation), conversation.messages, strict=False)
+            self._known[turn].text(message)
+            for conversation, own in zip(conversations, turns, strict=True)
+            for turn, message in zip(own, conversation.messages, strict=True)
         ]
         if self._space:
             texts = [text.replace(" ", self._space) for text in texts]
-        return self._texts.encode_batch_fast(texts, add_special_tokens=False)
+        return Prepared(conversations=conversations, dropped=dropped, turns=turns, texts=texts)
+
+    def encode_texts(self, prepared: Prepared) -> list[Encoding]:
+        """Encodes the texts of a batch: all of it is done in the tokenizer's threads."""
+        return self._texts.encode_batch_fast(prepared.texts, add_special_tokens=False)
 
     def token_ends(self, text: str) -> list[int]:
         """Returns where each token of a text ends, in characters."""
@@ -125,19 +144,7 @@ class ConversationEncoder:
             text = text.replace(" ", self._space)
         return self._texts.encode(text, add_special_tokens=False)
 
-    def assemble(
-        self, conversations: Sequence[Conversation], encodings: Sequence[Encoding]
-    ) -> list[Encoded]:
-        """Joins what ``encode_texts`` returned for the same conversations."""
-        shapes = [self._turns(conversation) for conversation in conversations]
-        alternating = [pair for pair in zip(conversations, shapes, strict=True) if pair[1]]
-        joined = iter(self._join(alternating, [encoding.ids for encoding in encodings]))
-        return [
-            next(joined) if turns else Encoded(conversation=None, reason="turns_do_not_alternate")
-            for turns in shapes
-        ]
-
-    def _turns(self, conversation: Conversation) -> tuple[_Turn, ...]:
+    def _turns(self, conversation: Conversation) -> tuple[int, ...]:
         """Returns how to encode each turn; nothing where the turns do not alternate."""
         roles = tuple([message.role for message in conversation.messages])
         turns = self._shapes.get(roles)
@@ -145,104 +152,77 @@ class ConversationEncoder:
             turns = self._shapes[roles] = self._plan(roles) if turns_alternate(roles) else ()
         return turns
 
-    def _plan(self, roles: tuple[Role, ...]) -> tuple[_Turn, ...]:
+    def _plan(self, roles: tuple[Role, ...]) -> tuple[int, ...]:
         joints = self.template.joints
         known = len(self._known)
         self._known += [
             _Turn(
-                number=number,
                 lead=joints[before, role].ids,
                 prefix=joints[before, role].prefix,
                 suffix=joints[role, after].suffix,
                 stripped=role in self.template.stripped,
                 supervised=role == "assistant",
             )
-            for number, (before, role, after) in enumerate(
-                zip((None, *roles), roles, (*roles[1:], None), strict=False), start=known
-            )
+            for before, role, after in zip((None, *roles), roles, (*roles[1:], None), strict=False)
         ]
-        return tuple(self._known[known:])
+        return tuple(range(known, len(self._known)))
 
-    def _join(
-        self,
-        conversations: Sequence[tuple[Conversation, tuple[_Turn, ...]]],
-        texts: Sequence[Sequence[int]],
-    ) -> list[Encoded]:
+    def assemble(self, prepared: Prepared, encodings: Sequence[Encoding]) -> EncodedBatch:
         """Lays out a batch in one array, a few numpy calls for all turns together.
 
         Args:
-            conversations: each with its turns.
-            texts: the ids of each turn's text, of all conversations one after the other.
+            prepared: the batch.
+            encodings: what ``encode_texts`` returned for it.
 
         Shape legend: c conversations, n turns, w text tokens, t all tokens.
         """
-        if not conversations:
-            return []
-        turns = [turn for _, own in conversations for turn in own]
-        kind = np.fromiter((turn.number for turn in turns), np.int64, len(turns))  # [n]
+        texts = [encoding.ids for encoding in encodings]
+        turns = prepared.turns
+        kind = np.fromiter(itertools.chain.from_iterable(turns), np.int64, len(texts))  # [n]
         size = np.fromiter(map(len, texts), np.int64, len(texts))  # [n]
-        last = np.cumsum([len(own) for _, own in conversations]) - 1  # [c]
-        first = np.concatenate([[0], last[:-1] + 1])  # [c]
+        count = np.fromiter(map(len, turns), np.int64, len(turns))  # [c]
+        last = np.cumsum(count) - 1  # [c]
         lead = np.array([len(turn.lead) for turn in self._known])[kind]  # [n]
         extent = lead + size
         extent[last] += len(self._tail)
         end = np.cumsum(extent)  # [n]
-        text_begin = end - extent + lead  # [n]
+        begin = end - extent
+        text_begin = begin + lead
 
-        tokens = np.empty(end[-1], dtype=np.uint32)  # [t]
+        tokens = np.empty(extent.sum(), dtype=np.uint32)  # [t]
         for index in np.unique(kind):
-            _put(tokens, (end - extent)[kind == index], self._known[index].lead)
+            _put(tokens, begin[kind == index], self._known[index].lead)
         _put(tokens, end[last] - len(self._tail), self._tail)
         shift = text_begin - np.cumsum(size) + size
-        source = np.fromiter(itertools.chain.from_iterable(texts), np.uint32, int(size.sum()))
+        source = _concatenated(texts)  # [w]
         tokens[np.arange(len(source)) + np.repeat(shift, size)] = source
 
-        led_by = self._led_by(conversations, turns, texts)  # [n]
+        led_by = self._led_by(prepared, texts)  # [n]
         own = size - led_by
-        is_supervised = np.array([turn.supervised for turn in self._known])[kind]  # [n]
-        targets = np.flatnonzero(is_supervised & (own > 0))
+        is_target = np.array([turn.supervised for turn in self._known])[kind] & (own > 0)  # [n]
         edges = np.zeros(len(tokens) + 1, dtype=np.int8)
-        edges[(text_begin + led_by)[targets]] += 1
-        edges[(text_begin + size)[targets] + 1] -= 1  # after the end of the turn
+        edges[(text_begin + led_by)[is_target]] += 1
+        edges[(text_begin + size)[is_target] + 1] -= 1  # after the end of the turn
         mask = np.cumsum(edges[:-1], dtype=np.int8).view(np.uint8)  # [t]
-        supervised = np.zeros(len(turns), dtype=np.int64)
-        supervised[targets] = own[targets] + 1
-        return [
-            Encoded(
-                conversation=TokenizedConversation(
-                    id=conversation.id,
-                    tokens=tokens[begin:stop],
-                    loss_mask=mask[begin:stop],
-                    source=conversation.source,
-                ),
-                supervised_tokens=targets_of_it,
-                text_tokens=text_tokens,
-            )
-            if targets_of_it
-            else Encoded(conversation=None, reason="no_supervised_tokens")
-            for (conversation, _), begin, stop, targets_of_it, text_tokens in zip(
-                conversations,
-                (end - extent)[first].tolist(),
-                end[last].tolist(),
-                np.add.reduceat(supervised, first).tolist(),
-                np.add.reduceat(own, first).tolist(),
-                strict=True,
-            )
-        ]
+        batch = EncodedBatch(
+            kept=prepared.conversations,
+            dropped=prepared.dropped,
+            lengths=_sums(extent, count),
+            tokens=tokens,
+            loss_mask=mask,
+            text_tokens=_sums(own, count),
+        )
+        return batch.only(_sums(is_target, count) > 0, otherwise="no_supervised_tokens")
 
-    def _led_by(
-        self,
-        conversations: Sequence[tuple[Conversation, tuple[_Turn, ...]]],
-        turns: Sequence[_Turn],
-        texts: Sequence[Sequence[int]],
-    ) -> npt.NDArray[np.int64]:
+    def _led_by(self, prepared: Prepared, texts: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
         """Returns [n] how many tokens of a turn's text are the template's, before its content."""
-        led_by = np.zeros(len(turns), dtype=np.int64)
+        led_by = np.zeros(len(texts), dtype=np.int64)
         if any(self._prefix_ids):
-            messages = (message for item, _ in conversations for message in item.messages)
+            turns = itertools.chain.from_iterable(prepared.turns)
+            messages = (message for item in prepared.conversations for message in item.messages)
             for index, (turn, message) in enumerate(zip(turns, messages, strict=True)):
-                if turn.prefix:
-                    led_by[index] = self._prefix_tokens(turn, texts[index], message)
+                if self._known[turn].prefix:
+                    led_by[index] = self._prefix_tokens(self._known[turn], texts[index], message)
         return led_by
 
     def _prefix_tokens(self, turn: _Turn, ids: Sequence[int], message: Message) -> int:
@@ -259,6 +239,22 @@ def _put(target: npt.NDArray[np.uint32], places: npt.NDArray[np.int64], ids: Seq
     """Writes the same ids at every place."""
     for offset, token in enumerate(ids):
         target[places + offset] = token
+
+
+def _concatenated(texts: Sequence[Sequence[int]]) -> npt.NDArray[np.uint32]:
+    """Returns all ids one after the other; an array of the standard library takes lists fastest."""
+    ids = array("I")
+    for text in texts:
+        ids.extend(text)
+    return np.frombuffer(ids, dtype=np.uint32)
+
+
+def _sums(values: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns the sums of runs of values, each of so many."""
+    ends = np.cumsum(counts)
+    sums = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=sums[1:])
+    return np.diff(sums[ends], prepend=0)
 
 
 def turns_alternate(roles: Sequence[Role]) -> bool:

@@ -4,20 +4,24 @@ data/conversations/<split>/<language>.jsonl ─► encoder ─► truncation ─
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
-from minilingua.chat.encode import ConversationEncoder, Encoded
+from minilingua.chat.encode import ConversationEncoder
+from minilingua.chat.encoded import EncodedBatch
 from minilingua.chat.stream import encode_stream
 from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.chat.truncate import truncate
 from minilingua.core.files import read_jsonl, require, tree_digest
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import SPLITS, Conversation
-from minilingua.core.tokens import TextCounts, TokenizedConversation, write_token_file
+from minilingua.core.tokens import TextCounts, TokenBatch, write_token_batches
 from minilingua.params import Params
 
 CONVERSATIONS = Path("data/conversations")
@@ -42,14 +46,8 @@ class LanguageTokenizer:
             MissingInputError: it is missing.
             DataError: its chat template cannot be used.
         """
-        os.environ["TOKENIZERS_PARALLELISM"] = "true"  # ids do not depend on it
-        files = read_tokenizer_files(require(TOKENIZER, "minilingua tokenizer"))
-        return cls(
-            encoder=ConversationEncoder(files),
-            vocab_size=files.vocab_size,
-            digest=tree_digest(TOKENIZER),
-            truncate_to=params.tokenize.truncate_to,
-        )
+        digest = tree_digest(require(TOKENIZER, "minilingua tokenizer"))
+        return _load(digest, params.tokenize.truncate_to)
 
     def write(self, language: str, directory: Path, progress: "tqdm[object]") -> Manifest:
         """Writes ``<split>/<language>`` of every split below a directory; returns the counts.
@@ -62,7 +60,7 @@ class LanguageTokenizer:
         for split in SPLITS:
             progress.set_description(f"{split}/{language}")
             counts: dict[str, TextCounts] = {}
-            write_token_file(
+            write_token_batches(
                 directory / split / language,
                 self._tokenized(conversation_file(split, language), counts, manifest, progress),
                 vocab_size=self.vocab_size,
@@ -77,32 +75,62 @@ class LanguageTokenizer:
         counts: dict[str, TextCounts],
         manifest: Manifest,
         progress: "tqdm[object]",
-    ) -> Iterator[TokenizedConversation]:
+    ) -> Iterator[TokenBatch]:
         """Yields the conversations of a file in its order, counting kept and dropped ones."""
-        for conversation, outcome in encode_stream(self.encoder, read_jsonl(source, Conversation)):
-            progress.update()
-            if outcome.conversation is None:
-                manifest.drop(outcome.reason, conversation.source, conversation.language)
-                continue
-            manifest.keep(conversation.source, conversation.language)
-            count = counts.setdefault(conversation.source, TextCounts())
-            yield self._counted(conversation, outcome, count)
+        for encoded in encode_stream(self.encoder, read_jsonl(source, Conversation)):
+            batch = self._cut(encoded, counts)
+            for conversation, reason in batch.dropped:
+                manifest.drop(reason, conversation.source, conversation.language)
+            manifest.kept.update((item.source, item.language) for item in batch.kept)
+            _count(batch, counts)
+            progress.update(len(batch.kept) + len(batch.dropped))
+            yield batch.to_write()
 
-    def _counted(
-        self, conversation: Conversation, outcome: Encoded, count: TextCounts
-    ) -> TokenizedConversation:
-        """Returns the tokens, cut to the limit if there is one and they can be, and counts them."""
-        tokenized, limit = outcome.conversation, self.truncate_to
-        assert tokenized is not None
-        if limit is not None and len(tokenized.tokens) > limit:
-            cut = truncate(conversation, limit, self.encoder)
+    def _cut(self, batch: EncodedBatch, counts: dict[str, TextCounts]) -> EncodedBatch:
+        """Returns the batch, cut to the limit if there is one and where that can be."""
+        if self.truncate_to is None:
+            return batch
+        cuts = {}
+        for place in np.flatnonzero(batch.lengths > self.truncate_to).tolist():
+            cut = truncate(batch.kept[place], self.truncate_to, self.encoder)
             if cut is not None and cut[1].conversation is not None:
-                conversation, outcome = cut
-                tokenized = cut[1].conversation
-                count.truncated += 1
-        count.text_tokens += outcome.text_tokens
-        count.words += sum(len(message.content.split()) for message in conversation.messages)
-        return tokenized
+                cuts[place] = cut
+                counts.setdefault(cut[0].source, TextCounts()).truncated += 1
+        return batch.replaced(cuts) if cuts else batch
+
+
+@lru_cache(maxsize=1)
+def _load(digest: str, truncate_to: int | None) -> LanguageTokenizer:
+    """Reads ``models/tokenizer``, once as long as it has this digest."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # ids do not depend on it
+    files = read_tokenizer_files(TOKENIZER)
+    return LanguageTokenizer(
+        encoder=ConversationEncoder(files),
+        vocab_size=files.vocab_size,
+        digest=digest,
+        truncate_to=truncate_to,
+    )
+
+
+def tokenize_language(params: Params, language: str, directory: Path) -> Manifest:
+    """Does what ``LanguageTokenizer.write`` does, in whichever process it is called."""
+    with tqdm(disable=True) as progress:
+        return LanguageTokenizer.load(params).write(language, directory, progress)
+
+
+def _count(batch: EncodedBatch, counts: dict[str, TextCounts]) -> None:
+    """Adds the words and text tokens of a batch to those of its sources."""
+    texts: dict[str, list[str]] = {}
+    text_tokens: Counter[str] = Counter()
+    for conversation, tokens in zip(batch.kept, batch.text_tokens.tolist(), strict=True):
+        texts.setdefault(conversation.source, []).extend(
+            [message.content for message in conversation.messages]
+        )
+        text_tokens[conversation.source] += tokens
+    for source, contents in texts.items():
+        count = counts.setdefault(source, TextCounts())
+        count.words += len(" ".join(contents).split())
+        count.text_tokens += text_tokens[source]
 
 
 def conversation_file(split: str, language: str) -> Path:

@@ -2,16 +2,21 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from minilingua.chat.tokenize_language import LanguageTokenizer
+from minilingua.chat.tokenize_language import (
+    LanguageTokenizer,
+    conversation_file,
+    tokenize_language,
+)
 from minilingua.chat.tokenize_parts import collect
 from minilingua.core.files import staged_directory, write_text
 from minilingua.core.manifest import Manifest
+from minilingua.core.processes import processes_for, task_runner
 from minilingua.core.records import SPLITS
 from minilingua.core.tokens import TokenFile, open_token_file
 from minilingua.params import Params
@@ -47,12 +52,15 @@ def run(params: Params) -> None:
         details={"tokenizer_digest": tokenizer.digest, "vocab_size": tokenizer.vocab_size},
     )
     collected = []
-    with staged_directory(OUTPUT) as aside, tqdm(unit="conversation", disable=None) as progress:
+    with staged_directory(OUTPUT) as aside:
         for language in params.languages:
             counts = collect(tokenizer, language, aside)
             if counts is not None:
                 collected.append(language)
-            manifest.merge(counts or tokenizer.write(language, aside, progress))
+                manifest.merge(counts)
+        rest = [code for code in params.languages if code not in collected]
+        for counts in _written(tokenizer, params, rest, aside):
+            manifest.merge(counts)
         table = [
             _row(split, language, open_token_file(aside / split / language))
             for split in SPLITS
@@ -61,6 +69,27 @@ def run(params: Params) -> None:
         write_text(aside / "token_counts.csv", _csv(table))
         manifest.write(aside / "manifest.json")
     print(_report(table, collected))  # noqa: T201 - the stage's report
+
+
+def _written(
+    tokenizer: LanguageTokenizer, params: Params, languages: Sequence[str], directory: Path
+) -> Iterator[Manifest]:
+    """Writes languages below a directory, by several processes where that saves time."""
+    sizes = [_bytes(language) for language in languages]
+    processes = min(processes_for(sum(sizes)), len(languages))
+    if processes <= 1:
+        with tqdm(unit="conversation", disable=None) as progress:
+            for language in languages:
+                yield tokenizer.write(language, directory, progress)
+        return
+    tasks = [(params, language, directory) for language in languages]
+    with task_runner(processes) as run_tasks:
+        done = run_tasks(tokenize_language, tasks, sizes)
+        yield from tqdm(done, total=len(tasks), unit="language", disable=None)
+
+
+def _bytes(language: str) -> int:
+    return sum(conversation_file(split, language).stat().st_size for split in SPLITS)
 
 
 def _report(table: Sequence[_Row], collected: Sequence[str]) -> str:

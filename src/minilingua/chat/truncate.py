@@ -7,7 +7,8 @@ it holds no token which the tokenizer would not have made.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from minilingua.chat.encode import ConversationEncoder, Encoded
+from minilingua.chat.encode import ConversationEncoder
+from minilingua.chat.encoded import Encoded
 from minilingua.core.records import Conversation, Message
 
 
@@ -35,7 +36,7 @@ def truncate(
         for message in conversation.messages
     ]
     sizes = [len(turn) for turn in ends]
-    (encoded,) = encoder.encode([conversation])
+    encoded = encoder.encode(conversation)
     budget = sum(sizes)
     cut = conversation
     while encoded.conversation is not None and len(encoded.conversation.tokens) > limit:
@@ -50,7 +51,7 @@ def truncate(
         if not all(message.content for message in messages):
             return None
         cut = replace(conversation, messages=messages)
-        (encoded,) = encoder.encode([cut])
+        encoded = encoder.encode(cut)
     return cut, encoded
 
 

@@ -151,7 +151,7 @@ def read_jsonl(path: Path, record_type: type[Record]) -> Iterator[Record]:
         DataError: a line is not such a record; the message names file, line and key.
     """
     adapter: TypeAdapter[Record] = _adapter(record_type)
-    with open_text(path) as stream:
+    with require(path).open("rb") as stream:  # bytes: what is no UTF-8 is named like any bad line
         for number, line in enumerate(stream, start=1):
             try:
                 yield adapter.validate_json(line, strict=True)

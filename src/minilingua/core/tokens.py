@@ -11,7 +11,7 @@ Masks say which *tokens* are targets. Nothing is shifted here; the training and 
 shift once, when they pair position i with token i + 1.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,25 @@ class TokenizedConversation:
     """[n] 1 where the token is predicted and supervised: assistant text and its end-of-turn."""
     source: str = ""
     """Name of its source, as in ``sources.include`` of params.yaml; empty: not told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenBatch:
+    """Several conversations, one after the other.
+
+    Shape legend: c conversations, t their tokens.
+    """
+
+    ids: Sequence[str]
+    """[c] as ``TokenizedConversation.id``."""
+    sources: Sequence[str]
+    """[c] as ``TokenizedConversation.source``."""
+    lengths: npt.NDArray[np.int64]
+    """[c] tokens of each."""
+    tokens: npt.NDArray[np.uint32]
+    """[t]"""
+    loss_mask: npt.NDArray[np.uint8]
+    """[t]"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,47 +121,75 @@ def write_token_file(
     tokenizer_digest: str,
     counts: Mapping[str, TextCounts] | None = None,
 ) -> int:
+    """Writes conversations that come one by one, as ``write_token_batches`` does."""
+    return write_token_batches(
+        path,
+        map(_alone, conversations),
+        vocab_size=vocab_size,
+        tokenizer_digest=tokenizer_digest,
+        counts=counts,
+    )
+
+
+def _alone(conversation: TokenizedConversation) -> TokenBatch:
+    return TokenBatch(
+        ids=[conversation.id],
+        sources=[conversation.source],
+        lengths=np.array([len(conversation.tokens)]),
+        tokens=conversation.tokens,
+        loss_mask=conversation.loss_mask,
+    )
+
+
+def write_token_batches(
+    path: Path,
+    batches: Iterable[TokenBatch],
+    *,
+    vocab_size: int,
+    tokenizer_digest: str,
+    counts: Mapping[str, TextCounts] | None = None,
+) -> int:
     """Writes one language's directory in one step and returns its number of conversations.
 
     Streams: memory does not grow with the number of tokens.
 
     Args:
         path: the directory.
-        conversations: in the order of their rows.
+        batches: in the order of their rows.
         vocab_size: decides how many bytes a token takes.
         tokenizer_digest: names the tokenizer and chat template.
         counts: source ─► what was counted; read when all conversations are written.
     """
     dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
-    lengths: list[int] = []
-    ids: list[int] = []
+    lengths = [np.zeros(0, dtype="<u8")]
+    ids = [np.zeros(0, dtype="<u8")]
+    sources = [np.zeros(0, dtype="<u2")]
     numbers: dict[str, int] = {}
-    sources: list[int] = []
     supervised = 0
     with staged_directory(path) as aside:
         with (
             (aside / "tokens.bin").open("wb") as tokens,
             (aside / "loss_mask.bin").open("wb") as masks,
         ):
-            for conversation in conversations:
-                tokens.write(conversation.tokens.astype(dtype).tobytes())
-                masks.write(conversation.loss_mask.astype(np.uint8).tobytes())
-                lengths.append(len(conversation.tokens))
-                ids.append(int(conversation.id, 16))
-                sources.append(numbers.setdefault(conversation.source, len(numbers)))
-                supervised += int(conversation.loss_mask.sum())
-        offsets = np.zeros(len(lengths) + 1, dtype="<u8")
-        np.cumsum(lengths, out=offsets[1:])
+            for batch in batches:
+                tokens.write(batch.tokens.astype(dtype).tobytes())
+                masks.write(batch.loss_mask.astype(np.uint8).tobytes())
+                supervised += int(batch.loss_mask.sum())
+                lengths.append(batch.lengths.astype("<u8"))
+                ids.append(np.array([int(name, 16) for name in batch.ids], dtype="<u8"))
+                numbered = [numbers.setdefault(name, len(numbers)) for name in batch.sources]
+                sources.append(np.array(numbered, dtype="<u2"))
+        offsets = np.concatenate([np.zeros(1, dtype="<u8"), *lengths]).cumsum(dtype="<u8")
         (aside / "offsets.bin").write_bytes(offsets.tobytes())
-        (aside / "ids.bin").write_bytes(np.array(ids, dtype="<u8").tobytes())
-        (aside / "sources.bin").write_bytes(np.array(sources, dtype="<u2").tobytes())
+        (aside / "ids.bin").write_bytes(np.concatenate(ids).tobytes())
+        (aside / "sources.bin").write_bytes(np.concatenate(sources).tobytes())
         told = counts or {}
         write_json(
             aside / "meta.json",
             {
                 "format_version": FORMAT_VERSION,
                 "dtype": dtype.str,
-                "conversations": len(ids),
+                "conversations": len(offsets) - 1,
                 "tokens": int(offsets[-1]),
                 "supervised_tokens": supervised,
                 "vocab_size": vocab_size,
@@ -152,7 +199,7 @@ def write_token_file(
                 ],
             },
         )
-    return len(ids)
+    return len(offsets) - 1
 
 
 def open_token_file(path: Path) -> TokenFile:
