@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.stream import encode_stream
-from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.core.files import (
     read_jsonl,
     require,
@@ -21,6 +20,7 @@ from minilingua.core.files import (
 )
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import SPLITS, Conversation
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.tokens import TokenizedConversation, write_token_file
 from minilingua.params import Params
 

@@ -6,16 +6,12 @@ from pathlib import Path
 
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.sentencepiece_bpe import fast_tokenizer, train_sentencepiece
-from minilingua.chat.tokenizer_files import (
-    TEMPLATE_FILE,
-    TokenizerFiles,
-    read_tokenizer_files,
-    write_tokenizer_files,
-)
+from minilingua.chat.tokenizer_files import write_tokenizer_files
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, require, staged_directory, write_text
 from minilingua.core.hub_models import fetch_model
 from minilingua.core.records import Conversation
+from minilingua.core.tokenizer_files import TEMPLATE_FILE, TokenizerFiles, read_tokenizer_files
 from minilingua.params import Params
 
 CONVERSATIONS = Path("data/conversations")

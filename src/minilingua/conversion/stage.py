@@ -16,7 +16,6 @@ from torch import Tensor
 from minilingua.conversion.export import (
     copy_tokenizer,
     model_config,
-    read_token_ids,
     write_configs,
 )
 from minilingua.conversion.parity import check_finite, compare_logits, hugging_face_logits
@@ -24,6 +23,7 @@ from minilingua.conversion.probes import probe_sequences
 from minilingua.conversion.trained import TrainedModel, load_tensors, read_trained
 from minilingua.core.errors import CheckpointError
 from minilingua.core.files import read_json, staged_directory, tree_digest, write_json
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.weights_file import save_weights
 from minilingua.llama_shapes import tensor_shapes
 from minilingua.megatron_model.logits import compute_logits
@@ -47,7 +47,7 @@ def run(params: Params) -> None:
     """
     trained = read_trained(MEGATRON)
     base_config = read_json(BASE / "config.json", "minilingua base")
-    ids = read_token_ids(TOKENIZER)
+    ids = read_tokenizer_files(TOKENIZER).special_token_ids()
     digests = {str(path): tree_digest(path) for path in (BASE, MEGATRON, TOKENIZER)}
     if digests[str(TOKENIZER)] != trained.tokenizer_digest:
         raise CheckpointError(
