@@ -1,8 +1,8 @@
 """The command line: a table of commands, each loaded only when it is called.
 
 `minilingua STAGE` is what dvc.yaml runs. Stages take no flags but --help: their parameters are
-params.yaml, so that what DVC records is all there is. `minilingua fetch` with a flag is not the
-stage, but what has to be done before it.
+params.yaml, so that what DVC records is all there is. `fetch` and `convert` with a flag are not the
+stage, but what has to be done before it, or with other steps than the selected one.
 """
 
 import argparse
@@ -28,12 +28,16 @@ class Command:
     """``module:function`` of what a stage's command does when it is given flags instead."""
 
 
+_WITH_FLAGS = {
+    "fetch": "minilingua.sources.commands:fetch",
+    "convert": "minilingua.conversion.stage:main",
+}
 STAGES: dict[str, Command] = {
     name: Command(
         target=target,
         summary=summary,
         is_stage=True,
-        with_flags="minilingua.sources.commands:fetch" if name == "fetch" else None,
+        with_flags=_WITH_FLAGS.get(name),
     )
     for name, target, summary in (
         ("fetch", "minilingua.sources.stage:run", "raw data of every source"),

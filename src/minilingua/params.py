@@ -292,10 +292,16 @@ class TrainParams(Section):
 class ConvertParams(Section):
     """The Hugging Face export."""
 
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Literal["float32", "bfloat16", "float16"]
     """Type of the exported weights."""
+    max_shard_mb: Count
+    """Largest file of weights, in megabytes; a larger model is written in several, with an
+    index."""
     parity_tolerance: Annotated[float, Field(gt=0)]
     """Largest absolute difference of logits, both models in fp32."""
+    greedy_tokens: Count
+    """Tokens that the export generates for a prompt of each language; each has to be the likeliest
+    one for Megatron as well."""
 
 
 class EvaluateParams(Section):

@@ -22,7 +22,7 @@ def model_config(
     base: dict[str, Any],
     model: ModelParams,
     ids: SpecialTokenIds,
-    dtype: Literal["float32", "bfloat16"],
+    dtype: Literal["float32", "bfloat16", "float16"],
 ) -> dict[str, Any]:
     """Returns the export's config.json.
 
