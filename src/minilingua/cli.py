@@ -114,6 +114,8 @@ def _dispatch(arguments: list[str]) -> int:
         f"`dvc repro {name}` runs it together with what it depends on.",
     )
     parser.parse_args(rest)
+    # Before torch is loaded: threads that spin take the core from the one that they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run = _load(command.target)
     from minilingua.params_file import load_params
 

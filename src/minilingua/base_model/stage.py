@@ -1,14 +1,17 @@
 """Stage ``base``: the model that fine-tuning starts from, in ``models/base``."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors.numpy import save_file
 
+from minilingua.base_model.gguf import unpack_gguf
 from minilingua.base_model.llama import Vocabulary, config, generation_config
 from minilingua.base_model.local import WEIGHTS, choose_files, copy_local
 from minilingua.base_model.random_init import random_tensors
 from minilingua.core.errors import MissingInputError
 from minilingua.core.files import staged_directory, write_json
+from minilingua.core.gguf_files import find_gguf
 from minilingua.core.hub_models import fetch_model
 from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.weights_file import save_weights
@@ -45,6 +48,12 @@ def run(params: Params) -> None:
             source = fetch_model("base", params.base.hub, params.base.revision, choose_files)
             copy_local(source, aside, params.model, vocabulary)
             report = f"{params.base.hub} at {params.base.revision}"
+        elif params.base.origin == "gguf":
+            source = find_gguf("base", params.base.path or "")
+            with TemporaryDirectory(dir=aside.parent, prefix=".gguf.") as unpacked:
+                unpack_gguf(source, Path(unpacked))
+                copy_local(Path(unpacked), aside, params.model, vocabulary)
+            report = f"{source.name}, dequantized,"
         else:
             source = Path(params.base.path or "")
             if not source.is_dir():
