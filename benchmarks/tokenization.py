@@ -28,8 +28,8 @@ from benchmarks.results import Result, Row, report, row
 from benchmarks.row_by_row import map_template, prepare_with_trl, to_dataset
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.stream import encode_stream
-from minilingua.chat.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.core.records import Conversation
+from minilingua.core.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.params import Params
 from minilingua.params_file import load_params
 

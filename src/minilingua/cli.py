@@ -1,8 +1,8 @@
 """The command line: a table of commands, each loaded only when it is called.
 
 `minilingua STAGE` is what dvc.yaml runs. Stages take no flags but --help: their parameters are
-params.yaml, so that what DVC records is all there is. `minilingua fetch` and `minilingua tokenize`
-with a flag are not the stage, but what can be done before it.
+params.yaml, so that what DVC records is all there is. `fetch`, `tokenize` and `convert` with a flag
+are not the stage, but what can be done before it, or with other steps than the selected one.
 """
 
 import argparse
@@ -31,6 +31,7 @@ class Command:
 _WITH_FLAGS = {
     "fetch": "minilingua.sources.commands:fetch",
     "tokenize": "minilingua.chat.tokenize_parts:main",
+    "convert": "minilingua.conversion.stage:main",
 }
 STAGES: dict[str, Command] = {
     name: Command(
@@ -129,6 +130,8 @@ def _dispatch(arguments: list[str]) -> int:
         f"`dvc repro {name}` runs it together with what it depends on.",
     )
     parser.parse_args(rest)
+    # Before torch is loaded: threads that spin take the core from the one that they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run = _load(command.target)
     from minilingua.params_file import load_params
 

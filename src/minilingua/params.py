@@ -140,8 +140,8 @@ class CurateParams(Section):
 
 def _check_origin(section: "TokenizerParams | BaseParams") -> None:
     """Checks that just the keys of the origin are set."""
-    if (section.origin == "local") != (section.path is not None):
-        raise ValueError("path names a directory exactly when origin is 'local'")
+    if (section.origin in {"local", "gguf"}) != (section.path is not None):
+        raise ValueError("path names a directory exactly when origin is 'local', or a file: 'gguf'")
     if (section.origin == "hub") != (section.hub is not None):
         raise ValueError("hub names a model exactly when origin is 'hub'")
     if section.revision is not None and section.origin != "hub":
@@ -151,11 +151,12 @@ def _check_origin(section: "TokenizerParams | BaseParams") -> None:
 class TokenizerParams(Section):
     """The tokenizer."""
 
-    origin: Literal["train", "local", "hub"]
-    """train: SentencePiece BPE with byte fallback on the training split; local: from path; hub:
-    downloaded from the Hugging Face hub."""
+    origin: Literal["train", "local", "gguf", "hub"]
+    """train: SentencePiece BPE with byte fallback on the training split; local, gguf: from path;
+    hub: downloaded from the Hugging Face hub."""
     path: str | None
-    """Directory of a Hugging Face tokenizer with a chat template; for origin local only."""
+    """For origin local a directory of a Hugging Face tokenizer with a chat template; for gguf a
+    file, or package:NAME/FILE inside an installed package."""
     hub: str | None
     """Id of a model on the Hugging Face hub whose tokenizer it is; for origin hub only."""
     revision: Revision | None
@@ -214,11 +215,12 @@ class ModelParams(Section):
 class BaseParams(Section):
     """Weights that fine-tuning starts from."""
 
-    origin: Literal["random", "local", "hub"]
-    """random: seeded normal initialisation of model; local: a Hugging Face model from path; hub:
-    downloaded from the Hugging Face hub, safetensors only."""
+    origin: Literal["random", "local", "gguf", "hub"]
+    """random: seeded normal initialisation of model; local: a Hugging Face model from path; gguf:
+    dequantized from path; hub: downloaded from the Hugging Face hub, safetensors only."""
     path: str | None
-    """Directory of a Hugging Face Llama model; for origin local only."""
+    """For origin local a directory of a Hugging Face Llama model; for gguf a file, or
+    package:NAME/FILE inside an installed package."""
     hub: str | None
     """Id of a Llama model on the Hugging Face hub; for origin hub only."""
     revision: Revision | None
@@ -322,10 +324,16 @@ class TrainParams(Section):
 class ConvertParams(Section):
     """The Hugging Face export."""
 
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Literal["float32", "bfloat16", "float16"]
     """Type of the exported weights."""
+    max_shard_mb: Count
+    """Largest file of weights, in megabytes; a larger model is written in several, with an
+    index."""
     parity_tolerance: Annotated[float, Field(gt=0)]
     """Largest absolute difference of logits, both models in fp32."""
+    greedy_tokens: Count
+    """Tokens that the export generates for a prompt of each language; each has to be the likeliest
+    one for Megatron as well."""
 
 
 class EvaluateParams(Section):

@@ -23,6 +23,7 @@ def write_tokenizer(path: Path, size: int = VOCABULARY, **names: object) -> None
     tokenizer.save(str(path / "tokenizer.json"))
     config = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": "<pad>"} | names
     (path / "tokenizer_config.json").write_text(json.dumps(config))
+    (path / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
 
 
 @pytest.fixture

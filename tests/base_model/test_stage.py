@@ -115,7 +115,7 @@ def test_a_missing_tokenizer_names_the_stage_that_makes_it(params: Params) -> No
 
 def test_a_tokenizer_without_end_of_turn_is_refused(params: Params) -> None:
     write_tokenizer(Path("models/tokenizer"), eos_token=None)
-    with pytest.raises(DataError, match=r"tokenizer_config\.json: there is no eos_token"):
+    with pytest.raises(DataError, match=r"tokenizer_config\.json names no eos_token"):
         stage.run(params)
 
 

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minilingua.chat.encode import ConversationEncoder
-from minilingua.chat.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.core.errors import DataError
 from minilingua.core.languages import LANGUAGES
 from minilingua.core.records import Conversation
+from minilingua.core.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.core.tokens import TokenizedConversation
 from tests.chat.chatml import CHATML, write_chatml
 from tests.chat.corpus import conversation, conversations

@@ -7,9 +7,9 @@ import pytest
 from minilingua.chat import stream
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.stream import encode_stream
-from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.core.errors import DataError
 from minilingua.core.records import Conversation
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from tests.chat.corpus import conversation, conversations
 
 ITEMS = [

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from minilingua.chat.template import ChatTemplate
-from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.core.errors import DataError
 from minilingua.core.records import Message
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from tests.chat.chatml import CHATML, write_chatml
 
 ASKED = [Message(role="user", content="Why?")]

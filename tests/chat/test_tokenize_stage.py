@@ -8,10 +8,10 @@ import pytest
 
 from minilingua.chat import stream, tokenize_stage
 from minilingua.chat.encode import ConversationEncoder
-from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, tree_digest, write_jsonl
 from minilingua.core.records import SPLITS, Conversation
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.tokens import open_token_file
 from minilingua.params import Params, TokenizeParams
 from tests.chat.corpus import conversation

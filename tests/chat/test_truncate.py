@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilingua.chat.encode import ConversationEncoder
-from minilingua.chat.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.chat.truncate import truncate
 from minilingua.core.records import Choice, Conversation, Role
+from minilingua.core.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.core.tokens import TokenizedConversation
 from tests.chat.chatml import write_chatml
 from tests.chat.corpus import conversation

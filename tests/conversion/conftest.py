@@ -1,7 +1,7 @@
 """A tiny base, a tiny "trained" model and a tokenizer, laid out as ``convert`` finds them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,15 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
-from minilingua.core.files import tree_digest, write_json
+from minilingua.core.events import EvaluationEvent, append_event
+from minilingua.core.files import sha256_file, tree_digest, tree_files, write_json
+from minilingua.megatron_model.build import BuildOptions, build_model, load_tensors
+from minilingua.megatron_model.megatron import dist_checkpointing
+from minilingua.megatron_model.parallel import one_rank
 from minilingua.megatron_model.weight_map import hf_to_megatron
 from minilingua.params import ModelParams, Params
 from minilingua.params_file import load_params
+from minilingua.training.checkpoint import InProcessSave
 
 SPECIAL = ("<|unk|>", "<|pad|>", "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>")
 PAD, BEGIN, END = 1, 2, 3
@@ -131,6 +136,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     return make
 
 
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny models: a second thread only waits
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def params() -> Params:
     return load_params(Path(__file__).parents[2] / "params.yaml")
@@ -138,3 +151,37 @@ def params() -> Params:
 
 def rewrite_json(path: Path, **changes: Any) -> None:
     write_json(path, json.loads(path.read_text()) | changes)
+
+
+def with_convert(params: Params, **changes: Any) -> Params:
+    return params.model_copy(update={"convert": params.convert.model_copy(update=changes)})
+
+
+def write_run(root: Path, model: ModelParams = MODEL) -> Path:
+    """A run directory with the weights of an evaluated step, 20, and a sharded state, 30."""
+    run = root / "runs/0123abcd"
+    write_json(
+        run / "run.json",
+        {
+            "params": {"model": model.model_dump(mode="json")},
+            "vocab_size": VOCAB_SIZE,
+            "tokenizer_digest": tree_digest(root / "models/tokenizer"),
+        },
+    )
+    (root / "runs/current").write_text("0123abcd\n")
+    evaluation = EvaluationEvent(step=20, loss=1.25, supervised_tokens=9, languages={})
+    append_event(run / "events.jsonl", evaluation)
+    (run / "best").mkdir()
+    tensors = megatron_tensors(tiny_llama(model, seed=4), model)
+    save_file(tensors, run / "best/step_00000020.safetensors")
+    state = run / "checkpoints/step_00000030"
+    state.mkdir(parents=True)
+    with one_rank():
+        module = build_model(model, VOCAB_SIZE, BuildOptions(vocabulary_multiple=64))
+        load_tensors(module, megatron_tensors(tiny_llama(model, seed=5), model), model)
+        dist_checkpointing.save(
+            module.sharded_state_dict(), str(state), sharded_strategy=InProcessSave()
+        )
+    files = {file.name: {"sha256": sha256_file(file)} for file in tree_files(state)}
+    write_json(state / "complete.json", {"run_key": "0123abcd", "step": 30, "files": files})
+    return run

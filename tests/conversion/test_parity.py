@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from minilingua.conversion.parity import check_finite, compare_logits
+from minilingua.conversion.parity import check_greedy, compare_logits
 from minilingua.conversion.probes import TEXTS, probe_sequences
-from minilingua.core.errors import CheckpointError, ParityError
+from minilingua.core.errors import ParityError
 from minilingua.core.languages import LANGUAGES
 
 from .conftest import VOCAB_SIZE, write_tokenizer
@@ -23,7 +23,7 @@ def test_the_largest_difference_is_returned() -> None:
     other = logits()
     other[0][1, 2] = 0.25
     other[1][0, 6] = -0.5
-    assert compare_logits(PROBES, logits(), other, tolerance=0.5) == 0.5
+    assert compare_logits(PROBES, logits(), other, tolerance=0.5) == {"first": 0.25, "second": 0.5}
 
 
 def test_a_difference_names_probe_and_position() -> None:
@@ -45,10 +45,17 @@ def test_another_vocabulary_fails() -> None:
         compare_logits(PROBES, logits(), [torch.zeros(2, 8), torch.zeros(3, 7)], tolerance=1.0)
 
 
-def test_check_finite_names_the_tensor() -> None:
-    check_finite({"a": torch.ones(2)}, "here")
-    with pytest.raises(CheckpointError, match="here: b holds"):
-        check_finite({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])}, "here")
+def test_what_was_written_has_to_be_the_likeliest() -> None:
+    logits = torch.zeros(4, 7)
+    logits[1, 5] = logits[2, 6] = logits[3, 0] = 2.0
+    check_greedy("en", [1, 2], [5, 6], logits, tolerance=1e-4)
+    with pytest.raises(ParityError, match=r"'en' .* token 4 at place 2 where Megatron prefers 6"):
+        check_greedy("en", [1, 2], [5, 4], logits, tolerance=1e-4)
+    logits[2, 4] = 2.0 - 1e-5  # a draw, as far as two implementations can tell
+    check_greedy("en", [1, 2], [5, 4], logits, tolerance=1e-4)
+    logits[2, 4] = float("nan")
+    with pytest.raises(ParityError):
+        check_greedy("en", [1, 2], [5, 4], logits, tolerance=1e-4)
 
 
 def test_probes_reach_every_language_and_the_whole_vocabulary(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from minilingua.chat.tokenizer_files import read_tokenizer_files
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.tokens import open_token_file, write_token_file
 from minilingua.preview.examples import pieces, preview_language
 from tests.preview.conftest import LANGUAGES

@@ -2,6 +2,8 @@
 
     random: params.model + models/tokenizer ─► config.json, model.safetensors (seeded)
     local:  a directory of a LlamaForCausalLM ─► checked against params.model, copied
+    hub:    the same, downloaded
+    gguf:   a GGUF file ─► dequantized ─► as local
 
-Neither imports torch or transformers: the files are plain JSON and safetensors.
+Only gguf imports transformers: the other files are plain JSON and safetensors.
 """

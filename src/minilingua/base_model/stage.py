@@ -1,16 +1,19 @@
 """Stage ``base``: the model that fine-tuning starts from, in ``models/base``."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer
 
+from minilingua.base_model.gguf import unpack_gguf
 from minilingua.base_model.llama import Vocabulary, config, generation_config
 from minilingua.base_model.local import WEIGHTS, choose_files, copy_local
 from minilingua.base_model.random_init import random_tensors
-from minilingua.core.errors import DataError, MissingInputError
-from minilingua.core.files import read_json, require, staged_directory, write_json
+from minilingua.core.errors import MissingInputError
+from minilingua.core.files import staged_directory, write_json
+from minilingua.core.gguf_files import find_gguf
 from minilingua.core.hub_models import fetch_model
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.weights_file import save_weights
 from minilingua.params import Params
 
@@ -45,6 +48,12 @@ def run(params: Params) -> None:
             source = fetch_model("base", params.base.hub, params.base.revision, choose_files)
             copy_local(source, aside, params.model, vocabulary)
             report = f"{params.base.hub} at {params.base.revision}"
+        elif params.base.origin == "gguf":
+            source = find_gguf("base", params.base.path or "")
+            with TemporaryDirectory(dir=aside.parent, prefix=".gguf.") as unpacked:
+                unpack_gguf(source, Path(unpacked))
+                copy_local(Path(unpacked), aside, params.model, vocabulary)
+            report = f"{source.name}, dequantized,"
         else:
             source = Path(params.base.path or "")
             if not source.is_dir():
@@ -62,24 +71,13 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
     Raises:
         MissingInputError: a file is missing.
-        DataError: there is no eos token.
+        DataError: it cannot be used, or there is no eos token.
     """
-    tokenizer = Tokenizer.from_file(str(require(path / "tokenizer.json", "minilingua tokenizer")))
-    file = path / "tokenizer_config.json"
-    names = read_json(file, "minilingua tokenizer")
-
-    def token_id(name: str) -> int | None:
-        token = names.get(name)
-        text = token["content"] if isinstance(token, dict) else token
-        found: int | None = tokenizer.token_to_id(text) if text else None
-        return found
-
-    eos = token_id("eos_token")
-    if eos is None:
-        raise DataError(f"{file}: there is no eos_token in the vocabulary")
+    files = read_tokenizer_files(path)
+    ids = files.special_token_ids()
     return Vocabulary(
-        size=tokenizer.get_vocab_size(with_added_tokens=True),
-        bos_token_id=token_id("bos_token"),
-        eos_token_id=eos,
-        pad_token_id=token_id("pad_token"),
+        size=files.vocab_size,
+        bos_token_id=ids.begin,
+        eos_token_id=ids.end_of_turn,
+        pad_token_id=ids.pad,
     )

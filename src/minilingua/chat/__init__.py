@@ -2,7 +2,7 @@
 
 data/conversations/train ─► tokenizer_stage ─► models/tokenizer
     sentencepiece_bpe        learns BPE merges, rebuilds them as a fast tokenizer
-    tokenizer_files          the Hugging Face files, written and read
+    tokenizer_files          the Hugging Face files, written (core.tokenizer_files reads them)
 data/conversations ─► tokenize_stage ─► data/tokens
     template                 the constant pieces of the jinja template, found by probing
     encode                   conversation ─► ids and loss mask

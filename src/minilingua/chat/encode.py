@@ -18,9 +18,9 @@ from tokenizers import Encoding, Tokenizer
 
 from minilingua.chat.encoded import Encoded, EncodedBatch, Prepared
 from minilingua.chat.template import TURN_SHAPES, ChatTemplate
-from minilingua.chat.tokenizer_files import TEMPLATE_FILE, TokenizerFiles
 from minilingua.core.errors import DataError
 from minilingua.core.records import Conversation, Message, Role
+from minilingua.core.tokenizer_files import TEMPLATE_FILE, TokenizerFiles
 from minilingua.core.tokens import TokenizedConversation
 
 _PROBES = (

@@ -22,9 +22,9 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from minilingua.chat.tokenizer_files import TEMPLATE_FILE, TokenizerFiles
 from minilingua.core.errors import DataError
 from minilingua.core.records import Message, Role
+from minilingua.core.tokenizer_files import TEMPLATE_FILE, TokenizerFiles
 
 Place = Role | None
 """A role, or None for the start and the end of a conversation."""

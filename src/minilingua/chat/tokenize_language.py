@@ -16,11 +16,11 @@ from tqdm import tqdm
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.encoded import EncodedBatch
 from minilingua.chat.stream import encode_stream
-from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.chat.truncate import truncate
 from minilingua.core.files import read_jsonl, require, tree_digest
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import SPLITS, Conversation
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.tokens import TextCounts, TokenBatch, write_token_batches
 from minilingua.params import Params
 

@@ -5,17 +5,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minilingua.chat.encode import ConversationEncoder
+from minilingua.chat.gguf import unpack_gguf_tokenizer
 from minilingua.chat.sentencepiece_bpe import fast_tokenizer, train_sentencepiece
-from minilingua.chat.tokenizer_files import (
-    TEMPLATE_FILE,
-    TokenizerFiles,
-    read_tokenizer_files,
-    write_tokenizer_files,
-)
+from minilingua.chat.tokenizer_files import write_tokenizer_files
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, require, staged_directory, write_text
+from minilingua.core.gguf_files import find_gguf
 from minilingua.core.hub_models import fetch_model
 from minilingua.core.records import Conversation
+from minilingua.core.tokenizer_files import TEMPLATE_FILE, TokenizerFiles, read_tokenizer_files
 from minilingua.params import Params
 
 CONVERSATIONS = Path("data/conversations")
@@ -37,6 +35,7 @@ def run(params: Params) -> None:
     Raises:
         MissingInputError: the training split or the local directory is missing.
         DataError: the tokenizer or its template cannot be used.
+        CheckpointError: the GGUF file is none, or holds no tokenizer.
         ParamsError: the vocabulary size does not fit the training split, or the model of the hub
             is not pinned.
         DownloadError: the tokenizer of the hub cannot be had.
@@ -51,6 +50,10 @@ def run(params: Params) -> None:
                 "tokenizer", params.tokenizer.hub, params.tokenizer.revision, _choose_files
             )
             files = _copy_local(source, aside)
+        elif params.tokenizer.origin == "gguf":
+            source = find_gguf("tokenizer", params.tokenizer.path or "")
+            unpack_gguf_tokenizer(source, aside)
+            files = read_tokenizer_files(aside)
         else:
             files = _copy_local(Path(params.tokenizer.path or ""), aside)
         if files.vocab_size != params.tokenizer.vocab_size:

@@ -9,70 +9,20 @@ an assistant's turn with any other token.
 """
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tokenizers import Tokenizer
-
-from minilingua.core.errors import CheckpointError, DataError
-from minilingua.core.files import read_json, require, tree_files, write_json
+from minilingua.core.errors import CheckpointError
+from minilingua.core.files import tree_files, write_json
+from minilingua.core.tokenizer_files import SpecialTokenIds
 from minilingua.params import ModelParams
-
-TEMPLATE = "chat_template.jinja"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenIds:
-    """Ids of the special tokens that a model's configuration names."""
-
-    begin: int | None
-    end_of_turn: int
-    pad: int
-
-    def for_config(self) -> dict[str, int | None]:
-        """Returns them under the names that Hugging Face configurations use."""
-        return {
-            "bos_token_id": self.begin,
-            "eos_token_id": self.end_of_turn,
-            "pad_token_id": self.pad,
-        }
-
-
-def read_token_ids(path: Path) -> TokenIds:
-    """Reads the special tokens of a tokenizer directory.
-
-    Raises:
-        MissingInputError: a file of the tokenizer is missing.
-        DataError: it has no chat template, no ``eos_token``, or one outside its vocabulary.
-    """
-    made_by = "minilingua tokenizer"
-    tokenizer = Tokenizer.from_file(str(require(path / "tokenizer.json", made_by)))
-    config = read_json(path / "tokenizer_config.json", made_by)
-    if not (path / TEMPLATE).exists() and "chat_template" not in config:
-        raise DataError(f"{path} has no chat template ({TEMPLATE})")
-    ids: dict[str, int] = {}
-    for name in ("bos_token", "eos_token", "pad_token"):
-        token = config.get(name)
-        text = token["content"] if isinstance(token, dict) else token
-        if text is None:
-            continue
-        found = tokenizer.token_to_id(text)
-        if found is None:
-            raise DataError(
-                f"{path / 'tokenizer_config.json'}: {name} {text!r} is not in the vocabulary"
-            )
-        ids[name] = found
-    if "eos_token" not in ids:
-        raise DataError(
-            f"{path / 'tokenizer_config.json'} names no eos_token: generation would never stop"
-        )
-    end = ids["eos_token"]
-    return TokenIds(begin=ids.get("bos_token"), end_of_turn=end, pad=ids.get("pad_token", end))
 
 
 def model_config(
-    base: dict[str, Any], model: ModelParams, ids: TokenIds, dtype: Literal["float32", "bfloat16"]
+    base: dict[str, Any],
+    model: ModelParams,
+    ids: SpecialTokenIds,
+    dtype: Literal["float32", "bfloat16", "float16"],
 ) -> dict[str, Any]:
     """Returns the export's config.json.
 
@@ -127,7 +77,7 @@ def model_config(
 
 
 def write_configs(
-    path: Path, config: dict[str, Any], base_generation: dict[str, Any], ids: TokenIds
+    path: Path, config: dict[str, Any], base_generation: dict[str, Any], ids: SpecialTokenIds
 ) -> None:
     """Writes config.json and generation_config.json into a directory."""
     write_json(path / "config.json", config)

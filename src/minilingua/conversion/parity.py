@@ -1,52 +1,10 @@
-"""The gate of an export: does it compute what the trained model computes?
-
-Both models run in fp32 on the weights that the export holds: where it is stored in bfloat16, the
-Megatron side is given the rounded weights too. What remains is the difference of two
-implementations, which must stay under the tolerance.
-"""
+"""Comparing two implementations of one model: their logits, and what they would write."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from minilingua.core.errors import CheckpointError, ParityError
-
-
-def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
-    """Refuses weights with NaN or infinity.
-
-    Raises:
-        CheckpointError: a tensor is not finite; the message begins with ``what``.
-    """
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{what}: {name} holds values that are not finite")
-
-
-def hugging_face_logits(path: Path, token_ids: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Returns the fp32 logits [t, V] of each sequence from a directory in Hugging Face layout.
-
-    Raises:
-        CheckpointError: transformers finds tensors missing or unknown.
-    """
-    # The model module, not the package's Auto classes: they import every architecture.
-    from transformers.models.llama import LlamaForCausalLM
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # a bar of milliseconds
-    model, loading = LlamaForCausalLM.from_pretrained(
-        path, dtype=torch.float32, local_files_only=True, output_loading_info=True
-    )
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if names := sorted(map(str, loading.get(problem) or ())):
-            raise CheckpointError(
-                f"the export loads with {problem.replace('_', ' ')}: {', '.join(names[:3])}"
-            )
-    model.eval()
-    with torch.inference_mode():
-        return [model(input_ids=torch.tensor([ids])).logits[0] for ids in token_ids]
+from minilingua.core.errors import ParityError
 
 
 def compare_logits(
@@ -54,8 +12,8 @@ def compare_logits(
     trained: Sequence[Tensor],
     exported: Sequence[Tensor],
     tolerance: float,
-) -> float:
-    """Returns the largest absolute difference over all probes.
+) -> dict[str, float]:
+    """Returns the largest absolute difference of each probe.
 
     Args:
         probes: name ─► token ids, in the order of the logits.
@@ -67,7 +25,7 @@ def compare_logits(
         ParityError: a difference exceeds the tolerance or is not a number; the message names
             probe, position and size.
     """
-    largest = 0.0
+    differences: dict[str, float] = {}
     for name, ours, theirs in zip(probes, trained, exported, strict=True):
         if ours.shape != theirs.shape:
             raise ParityError(
@@ -82,5 +40,35 @@ def compare_logits(
                 f"{name!r} at position {int(by_position.argmax())}; convert.parity_tolerance is "
                 f"{tolerance:g}; nothing was exported"
             )
-        largest = max(largest, difference)
-    return largest
+        differences[name] = difference
+    return differences
+
+
+def check_greedy(
+    name: str, prompt: Sequence[int], written: Sequence[int], logits: Tensor, tolerance: float
+) -> None:
+    """Makes sure that Megatron would have written what the export wrote.
+
+    Greedy generation is the sequence whose every token is the likeliest one after those before it,
+    so one forward pass over it all decides. Two tokens whose logits lie closer than what the two
+    implementations may differ by are both the likeliest.
+
+    Args:
+        name: of the prompt, for messages.
+        prompt: token ids.
+        written: [n] token ids that the export generated.
+        logits: [p + n, V] Megatron's, of prompt and written.
+        tolerance: largest difference of logits that passes.
+
+    Raises:
+        ParityError: a token is not the likeliest one.
+    """
+    for number, token in enumerate(written):
+        predicting = logits[len(prompt) + number - 1]
+        behind = float(predicting.max() - predicting[token])
+        if not behind <= 2 * tolerance:
+            raise ParityError(
+                f"on the prompt {name!r} the export generates token {token} at place {number + 1} "
+                f"where Megatron prefers {int(predicting.argmax())} by {behind:.3g}; "
+                "nothing was exported"
+            )

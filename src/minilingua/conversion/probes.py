@@ -29,8 +29,8 @@ TEXTS: Mapping[str, str] = {
 }
 """One text a language, with letters that only few languages have."""
 
-_WALKS = 2
-_WALK_LENGTH = 512
+_WALKS = 3
+_WALK_LENGTH = 256
 
 
 def probe_sequences(

@@ -1,39 +1,48 @@
 """The stage ``convert``: the trained weights as a Hugging Face model, if they pass the gate.
 
-    models/megatron ─► tensors accounted for, finite ─► renamed and split ─► models/hf
-                                     └─► logits ──── equal? ──── logits ◄─┘ loaded back
+    models/megatron ─► tensors accounted for ─► renamed, split, finite? ─► models/hf
+                                     └─► logits, answers ──── equal? ◄───────┘ loaded back
 
-Everything is written beside ``models/hf`` and takes its place at the very end.
+Everything is written beside ``models/hf`` and takes its place at the very end. Called with flags,
+the command exports any step that a run directory holds into a directory of your own.
 """
 
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from minilingua.conversion.export import (
     copy_tokenizer,
     model_config,
-    read_token_ids,
     write_configs,
 )
-from minilingua.conversion.parity import check_finite, compare_logits, hugging_face_logits
-from minilingua.conversion.probes import probe_sequences
-from minilingua.conversion.trained import TrainedModel, load_tensors, read_trained
-from minilingua.core.errors import CheckpointError
+from minilingua.conversion.gate import GateReport, pass_gate
+from minilingua.conversion.shards import write_shards
+from minilingua.conversion.trained import (
+    TrainedModel,
+    find_run,
+    open_step,
+    open_trained,
+    read_run,
+    read_trained,
+)
+from minilingua.core.errors import CheckpointError, ParamsError
 from minilingua.core.files import read_json, staged_directory, tree_digest, write_json
-from minilingua.core.weights_file import save_weights
-from minilingua.llama_shapes import tensor_shapes
-from minilingua.megatron_model.logits import compute_logits
-from minilingua.megatron_model.weight_map import check_shapes, megatron_to_hf
-from minilingua.params import Params
+from minilingua.core.tokenizer_files import read_tokenizer_files
+from minilingua.megatron_model.weight_map import check_shapes, megatron_shapes
+from minilingua.params import ConvertParams, Params
 
 MEGATRON = Path("models/megatron")
 BASE = Path("models/base")
 TOKENIZER = Path("models/tokenizer")
 OUTPUT = Path("models/hf")
+REPORT = Path("reports/conversion.json")
+_MEGABYTE = 10**6
 
 
 def run(params: Params) -> None:
@@ -43,62 +52,117 @@ def run(params: Params) -> None:
         MissingInputError: an output of an earlier stage is missing; the message names the stage.
         CheckpointError: weights are missing, unknown, of another shape or not finite, or the
             training was made with another base or tokenizer.
-        ParityError: the export computes other logits than Megatron. Nothing is exported.
+        ParityError: the export computes or writes otherwise than Megatron. Nothing is exported.
     """
     trained = read_trained(MEGATRON)
+    report = _export(open_trained(MEGATRON), MEGATRON, trained, params.convert, OUTPUT)
+    write_json(REPORT, asdict(report))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exports a step of a run, and returns the exit code.
+
+    Raises:
+        MissingInputError: there is no such run or step; the message names those that there are.
+        CheckpointError, ParityError: as for ``run``.
+    """
+    parser = argparse.ArgumentParser(
+        prog="minilingua convert",
+        description="Without flags: the stage, which exports the selected step to models/hf. With "
+        "flags: export any evaluated or saved step of a run, whatever the parallel layout it was "
+        "trained in, through the same gate. dtype, tolerance and file size are those of "
+        "params.yaml.",
+    )
+    parser.add_argument("--step", type=int, required=True, help="optimizer step to export")
+    parser.add_argument("--run", help="run key, or its beginning (default: the current run)")
+    parser.add_argument("--output", type=Path, required=True, help="directory to write")
+    arguments = parser.parse_args(argv)
+    if arguments.output.exists() and not (arguments.output / "minilingua.json").exists():
+        raise ParamsError(f"{arguments.output} exists and is no export; name another --output")
+    from minilingua.params_file import load_params
+
+    params = load_params()
+    run_directory = find_run(arguments.run)
+    trained = read_run(run_directory, arguments.step)
+    source = open_step(run_directory, arguments.step, trained)
+    _export(source, run_directory, trained, params.convert, arguments.output)
+    return 0
+
+
+def _export(
+    source: Mapping[str, Tensor],
+    where: Path,
+    trained: TrainedModel,
+    convert: ConvertParams,
+    output: Path,
+) -> GateReport:
     base_config = read_json(BASE / "config.json", "minilingua base")
-    ids = read_token_ids(TOKENIZER)
-    digests = {str(path): tree_digest(path) for path in (BASE, MEGATRON, TOKENIZER)}
-    if digests[str(TOKENIZER)] != trained.tokenizer_digest:
+    ids = read_tokenizer_files(TOKENIZER).special_token_ids()
+    inputs = (BASE, TOKENIZER, *([MEGATRON] if where == MEGATRON else []))
+    digests = {path.as_posix(): tree_digest(path) for path in inputs}
+    if digests[TOKENIZER.as_posix()] != trained.tokenizer_digest:
         raise CheckpointError(
-            f"{MEGATRON} was trained on tokens of another tokenizer than {TOKENIZER}; "
+            f"{where} was trained on tokens of another tokenizer than {TOKENIZER}; "
             "run `dvc repro train`"
         )
-    config = model_config(base_config, trained.model, ids, params.convert.dtype)
-    dtype: torch.dtype = getattr(torch, params.convert.dtype)
-    stored = {name: tensor.to(dtype) for name, tensor in load_tensors(MEGATRON).items()}
-    check_finite(stored, str(MEGATRON))
-    exported = megatron_to_hf(stored, trained.model)
-    check_shapes(exported, tensor_shapes(trained.model, config["vocab_size"]), "export")
+    config = model_config(base_config, trained.model, ids, convert.dtype)
+    if config["vocab_size"] != trained.vocab_size:
+        raise CheckpointError(
+            f"{where} has a vocabulary of {trained.vocab_size}, {BASE} one of "
+            f"{config['vocab_size']}; run `dvc repro train`"
+        )
+    check_shapes(source, megatron_shapes(trained.model, trained.vocab_size), str(where))
 
     generation = BASE / "generation_config.json"
-    with staged_directory(OUTPUT) as aside:
-        save_weights(aside / "model.safetensors", exported, save_file)
+    with staged_directory(output) as aside:
+        files = _write_weights(aside, source, where, trained, convert)
         write_configs(aside, config, read_json(generation) if generation.exists() else {}, ids)
         copy_tokenizer(TOKENIZER, aside)
-        write_json(aside / "minilingua.json", _provenance(trained, params, digests))
-        difference = _gate(aside, stored, trained, params.convert.parity_tolerance)
+        write_json(aside / "minilingua.json", _provenance(trained, convert, digests, where))
+        report = pass_gate(
+            aside, source, trained.model, trained.vocab_size, ids.end_of_turn, convert
+        )
     print(  # noqa: T201 - the stage's report
-        f"{OUTPUT}: step {trained.selected_step}; logits differ from Megatron's by at most "
-        f"{difference:.2g} (tolerance {params.convert.parity_tolerance:g})"
+        f"{output}: step {trained.selected_step} in {len(files)} file(s) of {convert.dtype}; "
+        f"logits differ from Megatron's by at most {report.largest:.2g} (tolerance "
+        f"{convert.parity_tolerance:g}), {sum(report.generated.values())} generated tokens in "
+        f"{len(report.generated)} languages are the same"
     )
+    return report
 
 
-def _gate(
-    exported: Path, stored: dict[str, Tensor], trained: TrainedModel, tolerance: float
-) -> float:
-    """Returns the largest difference of logits between Megatron and the export, both in fp32."""
-    probes = probe_sequences(
-        exported / "tokenizer.json", trained.vocab_size, trained.model.max_positions
-    )
-    sequences = list(probes.values())
-    in_fp32 = {name: tensor.float() for name, tensor in stored.items()}
-    return compare_logits(
-        probes,
-        compute_logits(in_fp32, trained.model, sequences),
-        hugging_face_logits(exported, sequences),
-        tolerance,
-    )
+def _write_weights(
+    aside: Path,
+    source: Mapping[str, Tensor],
+    where: Path,
+    trained: TrainedModel,
+    convert: ConvertParams,
+) -> list[str]:
+    try:
+        return write_shards(
+            aside,
+            source,
+            trained.model,
+            trained.vocab_size,
+            dtype=getattr(torch, convert.dtype),
+            max_bytes=convert.max_shard_mb * _MEGABYTE,
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from error
 
 
-def _provenance(trained: TrainedModel, params: Params, digests: dict[str, str]) -> dict[str, Any]:
+def _provenance(
+    trained: TrainedModel, convert: ConvertParams, digests: dict[str, str], where: Path
+) -> dict[str, Any]:
     """Returns what is known of the export; the whole story is the passport of a release."""
+    run = {} if where == MEGATRON else {"run_key": where.name}
     return {
         "architecture": "LlamaForCausalLM",
-        "dtype": params.convert.dtype,
+        "dtype": convert.dtype,
         "model": trained.model.model_dump(mode="json"),
         "vocab_size": trained.vocab_size,
         "selected_step": trained.selected_step,
         "validation_loss": trained.validation_loss,
         "inputs": digests,
+        **run,
     }

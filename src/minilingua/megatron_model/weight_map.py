@@ -150,9 +150,19 @@ def megatron_to_hf(tensors: Mapping[str, Tensor], model: ModelParams) -> dict[st
     check_shapes(tensors, megatron_shapes(model, vocab_size), "Megatron weights")
     result: dict[str, Tensor] = {}
     for row in map_rows(model):
-        parts = _SPLIT[row.join](tensors[row.megatron], model)
-        result |= dict(zip(row.hugging_face, parts, strict=True))
+        result |= split_row(row, tensors[row.megatron], model)
     return result
+
+
+def split_row(row: MapRow, tensor: Tensor, model: ModelParams) -> dict[str, Tensor]:
+    """Returns the Hugging Face tensors, contiguous, of one Megatron tensor.
+
+    Args:
+        row: of ``map_rows``.
+        tensor: full and unpadded, of the row's shape.
+        model: the shape of the model.
+    """
+    return dict(zip(row.hugging_face, _SPLIT[row.join](tensor, model), strict=True))
 
 
 def check_shapes(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minilingua.chat.tokenizer_files import read_tokenizer_files
 from minilingua.core.errors import DataError, ParamsError, did_you_mean
 from minilingua.core.files import require, tree_digest, write_text
 from minilingua.core.records import SPLITS
+from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.core.tokens import open_token_file
 from minilingua.params_file import load_params
 from minilingua.preview.examples import SourcePreview, preview_language

@@ -1,0 +1,130 @@
+"""Weights on disk in Hugging Face layout: one file, or several with an index, written in a stream.
+
+    Megatron tensor ─► dtype, finite? ─► Hugging Face tensors ─► model-00001-of-00003.safetensors ..
+
+No more than a file of weights and one tensor of the source is in memory at a time.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import split_state_dict_into_shards_factory
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from minilingua.core.errors import CheckpointError
+from minilingua.core.files import write_json
+from minilingua.core.weights_file import save_weights
+from minilingua.llama_shapes import tensor_shapes
+from minilingua.megatron_model.weight_map import map_rows, split_row
+from minilingua.params import ModelParams
+
+INDEX = "model.safetensors.index.json"
+_PATTERN = "model{suffix}.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One file of weights."""
+
+    file: str
+    names: tuple[str, ...]
+    """Hugging Face names, in the order of the model."""
+
+
+def plan_shards(
+    shapes: Mapping[str, tuple[int, ...]], bytes_per_value: int, max_bytes: int
+) -> list[Shard]:
+    """Returns which tensor goes into which file.
+
+    A tensor larger than ``max_bytes`` gets a file of its own; the others keep their order.
+    """
+    split = split_state_dict_into_shards_factory(
+        dict(shapes),
+        get_storage_size=lambda shape: math.prod(shape) * bytes_per_value,
+        filename_pattern=_PATTERN,
+        max_shard_size=max_bytes,
+    )
+    return [
+        Shard(file=file, names=tuple(names)) for file, names in split.filename_to_tensors.items()
+    ]
+
+
+def write_shards(
+    directory: Path,
+    source: Mapping[str, Tensor],
+    model: ModelParams,
+    vocab_size: int,
+    *,
+    dtype: torch.dtype,
+    max_bytes: int,
+) -> list[str]:
+    """Writes the weights into a staged directory; returns the names of the files.
+
+    Args:
+        directory: where; must not hold weights yet.
+        source: full, unpadded tensors by Megatron name; each is asked for once, or twice where
+            its parts are in two files.
+        model: their shape.
+        vocab_size: rows of the embedding.
+        dtype: type to write.
+        max_bytes: of a file.
+
+    Raises:
+        CheckpointError: a value is not finite, in ``dtype``.
+        OutputError: a file cannot be written.
+    """
+    shapes = tensor_shapes(model, vocab_size)
+    shards = plan_shards(shapes, dtype.itemsize, max_bytes)
+    rows = {name: row for row in map_rows(model) for name in row.hugging_face}
+    total = sum(map(math.prod, shapes.values())) * dtype.itemsize
+    with tqdm(total=total, desc="export", unit="B", unit_scale=True, disable=None) as progress:
+        for shard in shards:
+            wanted = set(shard.names)
+            tensors: dict[str, Tensor] = {}
+            for row in dict.fromkeys(rows[name] for name in shard.names):
+                stored = source[row.megatron].to(dtype)
+                check_finite(row.megatron, stored)
+                parts = split_row(row, stored, model)
+                tensors |= {name: part for name, part in parts.items() if name in wanted}
+            save_weights(directory / shard.file, tensors, save_file)
+            progress.update(sum(tensor.nbytes for tensor in tensors.values()))
+    if len(shards) > 1:
+        weight_map = {name: shard.file for shard in shards for name in shard.names}
+        write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    return [shard.file for shard in shards]
+
+
+class StoredTensors(Mapping[str, Tensor]):
+    """What an export holds of its source: the same tensors, rounded to its type, in fp32."""
+
+    def __init__(self, source: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+        self._source, self._dtype = source, dtype
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._source[name].to(self._dtype).float()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuses weights with NaN or infinity.
+
+    Raises:
+        CheckpointError: a value is not finite.
+    """
+    # A sum is finite only if all values are, and takes a fraction of the time of looking at each.
+    if math.isfinite(float(tensor.sum(dtype=torch.float32))):
+        return
+    if not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(
+            f"{name} holds values that are not finite in {str(tensor.dtype).removeprefix('torch.')}"
+        )

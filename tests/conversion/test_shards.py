@@ -1,0 +1,101 @@
+"""Which tensor goes into which file, and that writing holds one file in memory at most."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilingua.conversion.shards import StoredTensors, check_finite, plan_shards
+from minilingua.core.errors import CheckpointError
+from minilingua.llama_shapes import tensor_shapes
+
+from .conftest import MODEL
+
+SHAPES = tensor_shapes(MODEL, 262)
+
+
+@given(st.integers(1, 200_000), st.sampled_from([2, 4]))
+def test_every_tensor_is_in_one_file(max_bytes: int, width: int) -> None:
+    shards = plan_shards(SHAPES, width, max_bytes)
+    assert sorted(name for shard in shards for name in shard.names) == sorted(SHAPES)
+    for shard in shards:
+        size = sum(torch.Size(SHAPES[name]).numel() for name in shard.names) * width
+        assert size <= max_bytes or len(shard.names) == 1
+    files = [shard.file for shard in shards]
+    if len(files) == 1:
+        assert files == ["model.safetensors"]
+    else:
+        count = f"{len(files):05d}"
+        assert files == [f"model-{n:05d}-of-{count}.safetensors" for n in range(1, len(files) + 1)]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_check_finite_names_the_tensor(value: float) -> None:
+    check_finite("a", torch.tensor([3e38, 3e38]))  # finite, though their sum is not
+    with pytest.raises(CheckpointError, match="b holds values that are not finite in float32"):
+        check_finite("b", torch.tensor([1.0, value]))
+
+
+def test_stored_tensors_are_rounded_once() -> None:
+    source = {"a": torch.tensor([1.0 + 2**-12])}
+    stored = StoredTensors(source, torch.bfloat16)
+    assert list(stored) == ["a"]
+    assert len(stored) == 1
+    assert stored["a"].dtype == torch.float32
+    assert stored["a"].item() == 1.0
+
+
+_MEASURE = """
+import resource, sys, torch
+from pathlib import Path
+from safetensors.torch import save_file
+from minilingua.conversion.shards import write_shards
+from minilingua.conversion.trained import SafetensorsFile
+from minilingua.megatron_model.weight_map import megatron_shapes
+from minilingua.params import ModelParams
+
+model = ModelParams(name="m", hidden_size=512, ffn_hidden_size=2048, layers=24, attention_heads=8,
+    kv_groups=4, tied_embeddings=True, rope_base=1e4, norm_epsilon=1e-5, max_positions=64)
+here, shard = Path(sys.argv[1]), 64_000_000
+if sys.argv[2] == "make":
+    save_file({n: torch.zeros(s) for n, s in megatron_shapes(model, 4096).items()}, here / "source")
+    sys.exit()
+
+def peak():
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+
+import minilingua.conversion.shards as module
+highest, before = 0, peak()
+save = module.save_weights
+def measured(*arguments):
+    global highest
+    highest = max(highest, peak())
+    save(*arguments)
+    highest = max(highest, peak())
+module.save_weights = measured
+files = write_shards(here, SafetensorsFile(here / "source"), model, 4096, dtype=torch.float32,
+    max_bytes=shard)
+largest = max((here / file).stat().st_size for file in files)
+assert len(files) > 4
+print((highest - before) / largest)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_memory_stays_below_a_file_and_a_third(tmp_path: Path) -> None:
+    """300 MB in files of 64 MB; mapped pages of the source are the system's, not ours."""
+    for step in ("make", "write"):
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURE, str(tmp_path), step],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 1.3
