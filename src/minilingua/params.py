@@ -244,6 +244,27 @@ class EarlyStoppingParams(Section):
     """Least decrease of the validation loss (nats) that counts as an improvement."""
 
 
+class ParallelParams(Section):
+    """How the ranks (processes) share a training.
+
+    A matter of speed and memory: losses are the same but for rounding, and a training goes on in
+    another layout.
+    """
+
+    tensor: Count
+    """Ranks that share each layer's matrices; divides heads and key-value groups."""
+    sequence: bool
+    """Tensor-parallel ranks also share what lies between the matrices, by rows."""
+    pipeline: Count
+    """Stages, each with an equal share of the layers."""
+    context: Count
+    """Ranks that share each sequence; needs TransformerEngine."""
+    distributed_optimizer: bool
+    """Data-parallel ranks share the optimizer's state instead of each holding it whole."""
+    overlap: bool
+    """Exchange gradients, and the weights of a distributed optimizer, while computing."""
+
+
 class TrainParams(Section):
     """Optimizer, schedule, evaluation and execution profile of the training."""
 
@@ -287,6 +308,8 @@ class TrainParams(Section):
     """Attention backend; auto takes the best that is installed."""
     threads: Count
     """CPU threads of the math library; another number changes the last bits."""
+    parallel: ParallelParams
+    """How the ranks (processes) share the training; how many there are is a matter of the place."""
 
 
 class ConvertParams(Section):

@@ -10,6 +10,7 @@
      ├── RunBusyError               another process holds the run directory or a mirror
      ├── ParityError                converted weights do not compute what the original does
      ├── LaunchError                the place where a stage should run is not usable
+     ├── LostRankError              another process of the same training is gone
      └── TrackingError              the MLflow store cannot be used
 
 A defect of ours is never one of these: it keeps its traceback.
@@ -67,6 +68,10 @@ class ParityError(MiniLinguaError):
 
 class LaunchError(MiniLinguaError):
     """The launcher, image or cluster that was asked for cannot be used."""
+
+
+class LostRankError(MiniLinguaError):
+    """An exchange failed because another rank has ended; that one tells why."""
 
 
 class TrackingError(MiniLinguaError):

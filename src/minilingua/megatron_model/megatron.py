@@ -27,6 +27,7 @@ logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 with quiet():  # about each optional package (Apex, TransformerEngine) that is not installed
     from megatron.core import dist_checkpointing, parallel_state, tensor_parallel
     from megatron.core.dist_checkpointing.core import CheckpointingException
+    from megatron.core.dist_checkpointing.optimizer import make_sharded_optimizer_tensor
     from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
     from megatron.core.distributed import (
         DistributedDataParallel,
@@ -77,6 +78,7 @@ __all__ = [
     "get_gpt_layer_local_spec",
     "get_gpt_layer_with_transformer_engine_spec",
     "get_megatron_optimizer",
+    "make_sharded_optimizer_tensor",
     "model_parallel_cuda_manual_seed",
     "parallel_state",
     "quiet",

@@ -11,12 +11,13 @@ says where the plan stands).
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import distributed
+import torch
+from torch import Tensor, distributed, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -26,10 +27,18 @@ from minilingua.core.files import sha256_file, tree_files, write_json
 from minilingua.megatron_model.megatron import (
     CheckpointingException,
     dist_checkpointing,
+    make_sharded_optimizer_tensor,
     torch_strategy,
 )
 from minilingua.training.early_stopping import Evaluated
 from minilingua.training.engine import Engine
+from minilingua.training.optimizer_state import (
+    MOMENTS,
+    WEIGHT,
+    read_state,
+    read_step,
+    write_state,
+)
 
 _MARKER = "complete.json"
 _NAME = re.compile(r"step_(\d{8})")
@@ -83,7 +92,8 @@ def save_checkpoint(engine: Engine, progress: Progress, directory: Path, run_key
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
         distributed.barrier()
-        state = _model_state(engine, is_loading=False)
+        state = _sharded(engine, read_state(engine.optimizer))
+        state["optimizer_steps"] = read_step(engine.optimizer)
         state["scheduler"] = engine.scheduler.state_dict()
         state["progress"] = {
             "step": progress.step,
@@ -150,11 +160,18 @@ def load_checkpoint(engine: Engine, path: Path) -> Progress:
     Raises:
         CheckpointError: the state does not fit this model.
     """
-    state = _model_state(engine, is_loading=True)
+    parameters = dict(engine.model.named_parameters())
+    empty = {
+        parameter: {name: torch.zeros(parameter.shape) for name in (WEIGHT, *MOMENTS)}
+        for parameter in parameters.values()
+    }
     try:
-        loaded = dist_checkpointing.load(state, str(path))
-        engine.model.load_state_dict(loaded["model"])
-        engine.optimizer.load_state_dict(loaded["optimizer"])
+        loaded = dist_checkpointing.load(_sharded(engine, empty), str(path))
+        states = {
+            parameter: {kind: loaded[kind][name] for kind in (WEIGHT, *MOMENTS)}
+            for name, parameter in parameters.items()
+        }
+        write_state(engine.optimizer, states, loaded["optimizer_steps"])
         engine.scheduler.load_state_dict(loaded["scheduler"])
         progress = loaded["progress"]
     except (
@@ -180,10 +197,21 @@ def prune_checkpoints(directory: Path, keep: int) -> None:
             shutil.rmtree(path)
 
 
-def _model_state(engine: Engine, *, is_loading: bool) -> dict[str, Any]:
-    model = engine.model.sharded_state_dict()
-    optimizer = engine.optimizer.sharded_state_dict(model, is_loading=is_loading)
-    return {"model": model, "optimizer": optimizer}
+def _sharded(engine: Engine, states: Mapping[nn.Parameter, Mapping[str, Tensor]]) -> dict[str, Any]:
+    """Returns fp32 weights and moments with where each lies in the whole model.
+
+    This is the same for every layout and optimizer, so that any layout reads what another wrote.
+    """
+    names = {id(parameter): name for name, parameter in engine.model.named_parameters()}
+    sharded: dict[str, Any] = {kind: {} for kind in (WEIGHT, *MOMENTS)}
+    for place in engine.model.sharded_state_dict().values():
+        name = names.get(id(place.data))
+        if name is None:  # no parameter
+            continue
+        state = states[place.data]
+        for kind, parts in sharded.items():
+            parts[name] = make_sharded_optimizer_tensor(place, state[kind], kind)
+    return sharded
 
 
 def _check_written(path: Path) -> None:

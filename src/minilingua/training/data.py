@@ -86,6 +86,9 @@ class PlannedSplit:
     languages: dict[str, _Language]
     with_slots: bool
     """Micro batches are prepared for attention backend ``sdpa``."""
+    multiple: int = 1
+    """Micro batches are filled up to a multiple of this many tokens, so that sequence parallelism
+    can cut them. The filling is a document of its own that predicts nothing."""
     device: torch.device | None = None
 
     def contents(self, step: int) -> StepContents:
@@ -164,6 +167,9 @@ class PlannedSplit:
         if not tokens:  # one token that predicts nothing: a loss and gradients of exactly zero
             tokens.append(np.zeros(1, np.int64))
             labels, rows, languages = ([np.zeros(0, np.int64)] for _ in range(3))
+            begin = 1
+        if missing := -begin % self.multiple:
+            tokens.append(np.zeros(missing, np.int64))
         return MicroBatch(
             tokens=self._tensor(tokens),
             labels=self._tensor(labels),
@@ -190,6 +196,7 @@ def open_split(
     *,
     vocab_size: int,
     with_slots: bool,
+    multiple: int = 1,
     device: torch.device | None = None,
     tokens: Path = TOKENS,
 ) -> PlannedSplit:
@@ -206,7 +213,13 @@ def open_split(
         code: _open_language(tokens / split / code, rows, vocab_size)
         for code, rows in needed.items()
     }
-    return PlannedSplit(plan=schedule, languages=opened, with_slots=with_slots, device=device)
+    return PlannedSplit(
+        plan=schedule,
+        languages=opened,
+        with_slots=with_slots,
+        multiple=multiple,
+        device=device,
+    )
 
 
 def _rows_by_language(schedule: SplitPlan) -> dict[str, int]:

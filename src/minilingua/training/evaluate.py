@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import distributed
 
 from minilingua.core.events import EvaluationEvent, LanguageLoss
 from minilingua.core.languages import LANGUAGES
-from minilingua.megatron_model.megatron import get_forward_backward_func, parallel_state
+from minilingua.megatron_model.megatron import get_forward_backward_func
 from minilingua.training.data import MicroBatch, PlannedSplit
 from minilingua.training.engine import DivergenceError, Engine
 from minilingua.training.loss import forward_step
@@ -37,18 +36,15 @@ def evaluate(
     sums = np.zeros((2, len(LANGUAGES)))  # losses, tokens
     engine.model.eval()
     try:
-        for _ in range(rounds):
-            if (batch := next(mine, None)) is not None:
-                sums += _losses_by_language(engine, batch)
-            if stop_requested():
-                return None
+        with engine.settled():
+            for _ in range(rounds):
+                if (batch := next(mine, None)) is not None:
+                    sums += _losses_by_language(engine, batch)
+                if stop_requested():
+                    return None
     finally:
         engine.model.train()
-    if engine.ranks > 1:
-        shared = torch.from_numpy(sums).to(split.device)
-        distributed.all_reduce(shared, group=parallel_state.get_data_parallel_group())
-        sums = shared.cpu().numpy()
-    losses, tokens = sums
+    losses, tokens = engine.sum_over_ranks(torch.from_numpy(sums).to(split.device)).cpu().numpy()
     if not np.isfinite(losses).all():
         raise DivergenceError(f"step {step}: the validation loss is not a finite number")
     return EvaluationEvent(
@@ -66,9 +62,9 @@ def evaluate(
 def _losses_by_language(
     engine: Engine, batch: MicroBatch
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Returns [2, languages]: summed losses, and tokens."""
+    """Returns [2, languages]: summed losses, and tokens; nothing before the last stage."""
     with torch.no_grad():
-        (logged,) = get_forward_backward_func()(
+        logged = get_forward_backward_func()(
             forward_step_func=forward_step,
             data_iterator=iter([batch]),
             model=[engine.parallel_model],
@@ -77,8 +73,10 @@ def _losses_by_language(
             micro_batch_size=1,
             forward_only=True,
         )
-    losses = logged["losses"].double().cpu().numpy()
     index, size = batch.language_of_row, len(LANGUAGES)
+    if not logged:
+        return np.zeros((2, size))
+    losses = logged[0]["losses"].double().cpu().numpy()
     return np.stack(
         [
             np.bincount(index, weights=losses, minlength=size),

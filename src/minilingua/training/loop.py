@@ -15,7 +15,6 @@ from typing import Literal
 import torch
 
 from minilingua.core.events import EndEvent, EvaluationEvent, StepEvent
-from minilingua.megatron_model.build import read_tensors
 from minilingua.training.checkpoint import (
     Progress,
     complete_checkpoints,
@@ -119,7 +118,7 @@ class TrainingLoop:
         decision = decide(history, self.engine.params.train.early_stopping)
         self.progress = Progress(step=step, history=history)
         if decision.verdict == "improved":
-            tensors = read_tensors(self.engine.model, self.engine.params.model)
+            tensors = self.engine.weights()
             if self.is_writer:
                 self.run.save_best(step, tensors)
                 self._prune_best()

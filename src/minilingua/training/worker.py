@@ -4,7 +4,7 @@
                                                └─ not yet ─► train or go on ─────► publish
 
 `minilingua train` is what DVC calls; it decides where a training runs and starts this program
-there. Under torchrun its processes are data-parallel ranks.
+there. With RANK and WORLD_SIZE set it is one of the ranks that share a training (layout.py).
 """
 
 import argparse
@@ -17,6 +17,7 @@ from minilingua.core.errors import EXIT_PREEMPTED, MiniLinguaError, output_error
 from minilingua.core.events import EndEvent
 from minilingua.params import Params
 from minilingua.params_file import load_params
+from minilingua.training.layout import plan_layout
 from minilingua.training.run_directory import RunDirectory, open_run
 from minilingua.training.run_key import identify_run
 
@@ -54,6 +55,7 @@ def _run(params: Params, *, fresh: bool) -> int:
     identity = identify_run(params)
     run = open_run(identity.key)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    layout = plan_layout(params, ranks)
     is_writer = int(os.environ.get("RANK", "0")) == 0
     with ExitStack() as stack:
         if is_writer:
@@ -67,7 +69,7 @@ def _run(params: Params, *, fresh: bool) -> int:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from minilingua.training.session import train
 
-            trained = train(params, identity, run, end, is_writer=is_writer)
+            trained = train(params, identity, run, end, layout, is_writer=is_writer)
             if trained is None:
                 return EXIT_PREEMPTED
             end = trained
