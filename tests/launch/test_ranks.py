@@ -64,7 +64,7 @@ def test_a_dead_rank_ends_the_others_and_its_error_is_shown(
     assert time.monotonic() - began < 60  # the bound, not the machine: nobody sleeps for 100 s
     errors = capfd.readouterr().err
     assert "train: rank 1: no memory left" in errors
-    assert "rank 1 ended with exit code 1" in errors
+    assert "train: rank 1: ended with exit code 1" in errors
 
 
 def test_a_killed_rank_is_named(
@@ -73,7 +73,16 @@ def test_a_killed_rank_is_named(
     monkeypatch.setattr(ranks, "GRACE_S", 0.3)
     program = "os.kill(os.getpid(), signal.SIGKILL) if rank == 1 else time.sleep(100)"
     assert ranks.run_ranks(2, command(program)[4:]) == 128 + signal.SIGKILL
-    assert "rank 1 was killed by signal 9" in capfd.readouterr().err
+    assert "train: rank 1: was killed by signal 9" in capfd.readouterr().err
+
+
+def test_the_rank_that_was_lost_is_shown_not_the_one_that_lost_it() -> None:
+    done = run(
+        "if rank == 0: sys.stderr.write('lost\\n'); sys.exit(76)\n"
+        "time.sleep(0.5); sys.stderr.write('why\\n'); sys.exit(1)"
+    )
+    assert done.returncode == 1
+    assert done.stderr == ("lost\ntrain: rank 1: ended with exit code 1\ntrain: rank 1: why\n")
 
 
 def test_an_error_that_all_ranks_have_is_shown_once() -> None:

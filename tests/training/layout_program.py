@@ -10,7 +10,8 @@ out.
 import json
 import os
 import sys
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import distributed
 
+from minilingua.megatron_model.cross_entropy import cross_entropy
 from minilingua.megatron_model.megatron import parallel_state, quiet
 from minilingua.megatron_model.parallel import initialise, seed_random_states, shut_down
 from minilingua.params import Params
@@ -29,9 +31,19 @@ from minilingua.training.engine import Engine, build_engine
 from minilingua.training.evaluate import evaluate
 from minilingua.training.inputs import read_inputs
 from minilingua.training.layout import plan_layout
+from tests.training.engines import without_targets
 
 SAVED_AT, LAST = 3, 5
+_TENSORS = ("base", "weights")
 KEY = "k" * 16
+CUTS: dict[str, dict[str, Any]] = {
+    "micro batches of two packs": {"micro_batch": 2},
+    "micro batches of three packs": {"micro_batch": 3},
+    "a rank without targets": {},
+}
+"""Other ways to cut the first step among two data-parallel ranks."""
+UNTAUGHT = {1, 3}
+"""Packs of the first step that the second of two data-parallel ranks gets."""
 LAYOUTS: dict[str, dict[str, Any]] = {
     "data": {},
     "tensor": {"tensor": 2},
@@ -95,6 +107,47 @@ def run_layout(params: Params, own: Path, before: Path | None) -> dict[str, Any]
     }
 
 
+def cut_otherwise(params: Params, name: str) -> dict[str, Any]:
+    """The first step with the work cut in another way."""
+    train = params.train.model_copy(update=CUTS[name])
+    engine, _ = engine_here(params.model_copy(update={"train": train}))
+    if name == "a rank without targets":
+        engine = replace(engine, train=without_targets(engine.train, UNTAUGHT))
+    return {"steps": [asdict(engine.train_step(1))]}
+
+
+VOCABULARIES = (11, 5)
+"""Tokens of which each of two ranks has up to 6 columns: the second one 5, or none."""
+
+
+def half_precision_losses(vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """This rank's share of the columns: losses, and gradients of their sum."""
+    logits, labels = half_precision_logits(vocabulary)
+    rank, width = parallel_state.get_tensor_model_parallel_rank(), 6
+    first = rank * width
+    real = min(max(vocabulary - first, 0), width)
+    share = torch.zeros(len(labels), width, dtype=logits.dtype)
+    share[:, :real] = logits[:, first : first + real]
+    share.requires_grad_()
+    losses = cross_entropy(
+        share,
+        labels,
+        first=first,
+        real=real,
+        group=parallel_state.get_tensor_model_parallel_group(),
+    )
+    (gradient,) = torch.autograd.grad(losses.sum(), share)
+    gradients = [torch.empty_like(gradient) for _ in range(2)]
+    distributed.all_gather(gradients, gradient)
+    return losses.detach(), torch.cat(gradients, dim=1)[:, :vocabulary]
+
+
+def half_precision_logits(vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = torch.randn(7, vocabulary, generator=generator) * 5
+    return logits.bfloat16(), torch.randint(0, vocabulary, (7,), generator=generator)
+
+
 def again(params: Params, state: Path) -> Engine:
     engine, _ = engine_here(params)
     load_checkpoint(engine, state / f"step_{SAVED_AT:08d}")
@@ -117,6 +170,12 @@ def main() -> None:
         found = run_layout(with_layout(params, parallel), directory / name, before)
         _write(directory, name, found)
         before = directory / name
+        if name == "tensor":
+            shared = {str(size): half_precision_losses(size) for size in VOCABULARIES}
+            _write(directory, "cross entropy", shared, tensors=VOCABULARIES)
+        if name == "data":
+            for cut in CUTS:
+                _write(directory, cut, cut_otherwise(params, cut))
         if name == "data, distributed optimizer, overlap":
             half = with_layout(params, parallel, precision="bf16", hidden_dropout=0.1)
             found = run_layout(half, directory / "bf16", None)
@@ -124,10 +183,13 @@ def main() -> None:
     shut_down()
 
 
-def _write(directory: Path, name: str, found: dict[str, Any]) -> None:
+def _write(
+    directory: Path, name: str, found: dict[str, Any], tensors: Iterable[object] = _TENSORS
+) -> None:
     if os.environ["RANK"] != "0":
         return
-    torch.save({key: found.pop(key) for key in ("base", "weights")}, directory / f"{name}.pt")
+    kept = {str(key): found.pop(str(key)) for key in tensors if str(key) in found}
+    torch.save(kept, directory / f"{name}.pt")
     (directory / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from minilingua.core.events import StepEvent
 from minilingua.launch.ranks import ranks_command
@@ -23,8 +24,17 @@ from minilingua.megatron_model.megatron import quiet
 from minilingua.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from minilingua.training.engine import Engine
 from minilingua.training.evaluate import evaluate
-from tests.training.engines import engine_of, opened
-from tests.training.layout_program import KEY, LAST, LAYOUTS, SAVED_AT
+from tests.training.engines import engine_of, opened, without_targets
+from tests.training.layout_program import (
+    CUTS,
+    KEY,
+    LAST,
+    LAYOUTS,
+    SAVED_AT,
+    UNTAUGHT,
+    VOCABULARIES,
+    half_precision_logits,
+)
 from tests.training.workspace import REPOSITORY, Workspace, make_workspace
 
 CLOSE = 1e-5
@@ -103,6 +113,23 @@ def test_losses_and_gradient_norms_are_those_of_one_rank(ring: Ring, layout: str
     assert_same_steps(ring.found(layout)["steps"], ring.steps)
 
 
+@pytest.mark.parametrize("cut", [name for name, changes in CUTS.items() if changes])
+def test_two_ranks_may_join_any_number_of_packs(ring: Ring, cut: str) -> None:
+    assert_same_steps(ring.found(cut)["steps"], ring.steps[:1])
+
+
+def test_a_rank_without_supervised_tokens_adds_nothing_and_is_counted(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ring.workspace.root)
+    split = without_targets(opened(ring.workspace.params), UNTAUGHT)
+    expected = engine_of(ring.workspace, train=split).train_step(1)
+    assert expected.packs_without_targets == len(UNTAUGHT)
+    found = ring.found("a rank without targets")["steps"]
+    assert_same_steps(found, [expected])
+    assert found[0]["packs_without_targets"] == len(UNTAUGHT)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_takes_up_what_another_has_saved(ring: Ring, layout: str) -> None:
     assert_same_steps(ring.found(layout)["taken_up"], ring.steps[SAVED_AT:])
@@ -147,6 +174,19 @@ def test_weights_are_cut_and_joined_without_a_change(ring: Ring, layout: str) ->
         torch.testing.assert_close(
             tensors["weights"][name], ring.weights[name], rtol=1e-4, atol=1e-5, msg=name
         )
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+def test_ranks_that_share_the_vocabulary_have_the_same_half_precision_losses(
+    ring: Ring, vocabulary: int
+) -> None:
+    losses, gradients = torch.load(ring.directory / "cross entropy.pt")[str(vocabulary)]
+    logits, labels = half_precision_logits(vocabulary)
+    exact = logits.float().requires_grad_()
+    expected = functional.cross_entropy(exact, labels, reduction="none")
+    torch.testing.assert_close(losses, expected.detach(), rtol=1e-5, atol=1e-5)
+    (expected_gradients,) = torch.autograd.grad(expected.sum(), exact)
+    torch.testing.assert_close(gradients, expected_gradients.bfloat16(), rtol=1e-2, atol=1e-6)
 
 
 def test_shared_bf16_weights_are_read_in_full_precision(ring: Ring) -> None:

@@ -117,6 +117,7 @@ def test_tables_say_what_the_events_say(published: Path) -> None:
         "train_loss": 3.6,
         "tokens": 400,
         "supervised_tokens": 120,
+        "packs_without_targets": 0,
     }
     stopping = read_json(published / "report/early_stopping.json")
     assert stopping["stopped"] is True

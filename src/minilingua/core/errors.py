@@ -27,6 +27,9 @@ EXIT_PREEMPTED = 75
 75 is EX_TEMPFAIL of sysexits.h: "temporary failure, the user is invited to retry".
 """
 
+EXIT_LOST_RANK = 76
+"""A rank ended because another one had (EX_PROTOCOL); that one's exit code is the training's."""
+
 
 class MiniLinguaError(Exception):
     """Base of all errors that are shown as one line, without a traceback."""
@@ -72,6 +75,8 @@ class LaunchError(MiniLinguaError):
 
 class LostRankError(MiniLinguaError):
     """An exchange failed because another rank has ended; that one tells why."""
+
+    exit_code = EXIT_LOST_RANK
 
 
 class TrackingError(MiniLinguaError):

@@ -35,6 +35,8 @@ class StepEvent:
     conversations: int
     sample_digest: str
     """``content_id`` over the conversation ids of the step, in their order."""
+    packs_without_targets: int = 0
+    """Packs that have no supervised token: they cost time and teach nothing."""
     kind: Literal["step"] = "step"
 
 

@@ -21,7 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from minilingua.core.errors import LaunchError, MiniLinguaError
+from minilingua.core.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_LOST_RANK,
+    EXIT_PREEMPTED,
+    LaunchError,
+    MiniLinguaError,
+)
 from minilingua.params import Params
 from minilingua.training.layout import model_parallel_ranks
 
@@ -83,16 +89,19 @@ def run_ranks(ranks: int, command: Sequence[str]) -> int:
                 started.append(  # noqa: PERF401 - those that run are ended if one cannot start
                     _start(number, ranks, command, Path(directory))
                 )
-            failed = _wait(started)
+            ended = _wait(started)
         finally:
             for rank in started:
                 if rank.process.poll() is None:
                     rank.process.kill()
                 rank.process.wait()
-        if failed is None:
+        failed = [rank for rank in ended if rank.process.returncode]
+        if not failed:
             return 0
-        _show(failed, started)
-        return _exit_code(failed)
+        # A rank that lost another one only says so; the one that was lost knows why.
+        first = min(failed, key=lambda rank: rank.process.returncode == EXIT_LOST_RANK)
+        _show(first, started)
+        return _exit_code(first)
 
 
 def _start(number: int, ranks: int, command: Sequence[str], directory: Path) -> _Rank:
@@ -118,29 +127,32 @@ def _start(number: int, ranks: int, command: Sequence[str], directory: Path) -> 
     return _Rank(number=number, process=process, errors=errors)
 
 
-def _wait(ranks: Sequence[_Rank]) -> _Rank | None:
-    """Waits until all have ended, or one failed and the others had their time; returns that one."""
-    failed: _Rank | None = None
-    deadline = 0.0
-    while any(rank.process.poll() is None for rank in ranks):
-        if failed is None:
-            failed = next((rank for rank in ranks if rank.process.poll()), None)
+def _wait(ranks: Sequence[_Rank]) -> list[_Rank]:
+    """Waits until all have ended, or one failed and the others had their time.
+
+    Returns those that ended by themselves, in the order in which they were seen to.
+    """
+    ended: list[_Rank] = []
+    deadline: float | None = None
+    while len(ended) < len(ranks):
+        ended += [r for r in ranks if r not in ended and r.process.poll() is not None]
+        if deadline is None and any(rank.process.returncode for rank in ended):
             deadline = time.monotonic() + GRACE_S
-        elif time.monotonic() > deadline:
+        if deadline is not None and time.monotonic() > deadline:
             break
         time.sleep(_POLL_S)
-    return failed or next((rank for rank in ranks if rank.process.poll()), None)
+    return ended
 
 
 def _show(failed: _Rank, ranks: Sequence[_Rank]) -> None:
     """Shows the errors of a rank whose standard error nobody saw."""
-    first = ranks[0].process.returncode
-    if failed.errors is None or (first == failed.process.returncode and first > 0):
-        return  # rank 0 has said the same
     code = failed.process.returncode
+    said = ranks[0].process.returncode == code and code in {EXIT_BAD_INPUT, EXIT_PREEMPTED}
+    if failed.errors is None or said:  # rank 0 has told the same
+        return
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     lines = failed.errors.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in [f"rank {failed.number} {how}", *lines[-_SHOWN_LINES:]]:
+    for line in [how, *lines[-_SHOWN_LINES:]]:
         print(f"train: rank {failed.number}: {line}", file=sys.stderr)  # noqa: T201
 
 

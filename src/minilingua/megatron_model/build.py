@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from minilingua.megatron_model.attention import Backend
+from minilingua.megatron_model.cross_entropy import cross_entropy
 from minilingua.megatron_model.documents import PackedDocuments
 from minilingua.megatron_model.layer_spec import layer_specs
 from minilingua.megatron_model.megatron import (
@@ -136,6 +137,11 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
         width = logits.shape[-1]
         first = parallel_state.get_tensor_model_parallel_rank() * width
         real = min(max(self.unpadded_vocab_size - first, 0), width)
+        if logits.dtype != torch.float32:
+            group = parallel_state.get_tensor_model_parallel_group() if ranks > 1 else None
+            return cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), first=first, real=real, group=group
+            ).unsqueeze(0)
         if ranks == 1:
             rows = logits.flatten(0, 1)[:, :real].float()
             loss = functional.cross_entropy(rows, labels.flatten(), reduction="none")

@@ -53,6 +53,8 @@ class StepContents:
     """Prompts included."""
     supervised_tokens: int
     conversations: int
+    packs_without_targets: int
+    """Packs that have no supervised token: they cost time and teach nothing."""
     sample_digest: str
     """``content_id`` over the conversation ids, in their order."""
 
@@ -63,6 +65,8 @@ class TokenTotals:
 
     tokens: int
     supervised_tokens: int
+    conversations_without_targets: int
+    """Each counted once, whatever the epochs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,25 +97,28 @@ class PlannedSplit:
 
     def contents(self, step: int) -> StepContents:
         """Counts a step (0-based)."""
-        tokens = supervised = 0
+        tokens = supervised = without = 0
         ids: list[str] = []
         for number in self.plan.packs_of_step(step):
+            before = supervised
             for ref in self.plan.pack(number):
                 language = self.languages[ref.language]
                 offsets = language.file.offsets
                 tokens += int(offsets[ref.row + 1]) - int(offsets[ref.row])
                 supervised += int(language.supervised[ref.row])
                 ids.append(f"{int(language.file.ids[ref.row]):016x}")
+            without += supervised == before
         return StepContents(
             tokens=tokens,
             supervised_tokens=supervised,
             conversations=len(ids),
+            packs_without_targets=without,
             sample_digest=content_id("".join(ids)),
         )
 
     def totals(self) -> TokenTotals:
         """Counts the whole plan, every epoch of it."""
-        tokens = supervised = 0
+        tokens = supervised = without = 0
         indices, counts = np.unique(self.plan.conversations, return_counts=True)
         for value, count in zip(indices, counts, strict=True):
             ref = unpack_ref(int(value))
@@ -119,7 +126,10 @@ class PlannedSplit:
             offsets = language.file.offsets
             tokens += int(count) * (int(offsets[ref.row + 1]) - int(offsets[ref.row]))
             supervised += int(count) * int(language.supervised[ref.row])
-        return TokenTotals(tokens=tokens, supervised_tokens=supervised)
+            without += int(language.supervised[ref.row]) == 0
+        return TokenTotals(
+            tokens=tokens, supervised_tokens=supervised, conversations_without_targets=without
+        )
 
     def micro_batches(
         self, step: int, *, rank: int, ranks: int, packs_joined: int

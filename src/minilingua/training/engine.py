@@ -97,6 +97,7 @@ class Engine:
             supervised_tokens=contents.supervised_tokens,
             conversations=contents.conversations,
             sample_digest=contents.sample_digest,
+            packs_without_targets=contents.packs_without_targets,
         )
 
     def _seed(self, step: int) -> None:

@@ -174,3 +174,8 @@ def _introduce(engine: Engine, parameters: int, layout: Layout) -> None:
         f"({totals.supervised_tokens // plan.steps:,} supervised) a step, "
         f"{len(plan.conversations) / distinct:.1f} epochs of {distinct:,} conversations"
     )
+    if totals.conversations_without_targets:
+        say(
+            f"plan: {totals.conversations_without_targets:,} conversations have no supervised "
+            "token; they are read and teach nothing"
+        )
