@@ -58,7 +58,8 @@ class State:
 
     def save(self, _: int) -> Parts:
         """Saves one more state; the one before is deleted off the clock."""
-        from minilingua.training.checkpoint import Progress, save_checkpoint
+        from minilingua.training.checkpoint import Progress
+        from minilingua.training.saving import save_checkpoint
 
         shutil.rmtree(self.directory, ignore_errors=True)
         self.written += 1

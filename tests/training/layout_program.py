@@ -25,12 +25,13 @@ from minilingua.megatron_model.parallel import initialise, seed_random_states, s
 from minilingua.params import Params
 from minilingua.params_file import load_params
 from minilingua.training.base import read_base
-from minilingua.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from minilingua.training.checkpoint import Progress, load_checkpoint
 from minilingua.training.data import open_split
 from minilingua.training.engine import Engine, build_engine
 from minilingua.training.evaluate import evaluate
 from minilingua.training.inputs import read_inputs
 from minilingua.training.layout import plan_layout
+from minilingua.training.saving import save_checkpoint
 from tests.training.engines import without_targets
 
 SAVED_AT, LAST = 3, 5

@@ -21,9 +21,10 @@ from torch.nn import functional
 from minilingua.core.events import StepEvent
 from minilingua.launch.ranks import ranks_command
 from minilingua.megatron_model.megatron import quiet
-from minilingua.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from minilingua.training.checkpoint import Progress, load_checkpoint
 from minilingua.training.engine import Engine
 from minilingua.training.evaluate import evaluate
+from minilingua.training.saving import save_checkpoint
 from tests.training.engines import engine_of, opened, without_targets
 from tests.training.layout_program import (
     CUTS,

@@ -112,8 +112,8 @@ def test_a_killed_run_ends_with_the_same_bytes(
 def test_an_interrupted_save_is_not_resumed_from(finished: Workspace, tmp_path: Path) -> None:
     workspace = fresh_copy(tmp_path)
     workspace.start().send_after('"step":11,', signal.SIGKILL)
-    (state,) = (workspace.run_path() / "checkpoints").iterdir()
-    (state / "complete.json").unlink()
+    for marker in workspace.run_path().glob("checkpoints/*/complete.json"):
+        marker.unlink()
     errors = workspace.train()
     assert "going on" not in errors
     assert workspace.outputs() == finished.outputs()
@@ -123,7 +123,7 @@ def test_a_damaged_state_is_told_and_training_without_it_goes_on(
     finished: Workspace, tmp_path: Path
 ) -> None:
     workspace = fresh_copy(tmp_path)
-    workspace.start().send_after('"step":6,', signal.SIGKILL)
+    workspace.start().send_after('"step":6,', signal.SIGTERM)
     (state,) = (workspace.run_path() / "checkpoints").iterdir()
     file = next(state.glob("*.distcp"))
     file.write_bytes(file.read_bytes()[:100])
@@ -310,3 +310,15 @@ def test_help_loads_nothing_heavy() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "--fresh" in done.stdout
+
+
+def test_a_stop_while_it_starts_is_heard(tmp_path: Path) -> None:
+    """Before anything is trained there is nothing to save; the exit code asks to go on."""
+    workspace = make_workspace(tmp_path / "root")
+    process = workspace.start()
+    while not list(workspace.root.glob("runs/*/run.lock")):
+        time.sleep(0.001)
+    assert process.send(signal.SIGTERM) == EXIT_PREEMPTED, process.errors()
+    assert "Traceback" not in process.errors()
+    workspace.train()
+    assert "plan_complete" in (workspace.run_path() / "events.jsonl").read_text(encoding="utf-8")

@@ -39,6 +39,7 @@ def train(
     run: RunDirectory,
     end: EndEvent | None,
     layout: Layout,
+    stop: StopRequest,
     *,
     is_writer: bool,
 ) -> EndEvent | None:
@@ -50,13 +51,12 @@ def train(
         run: the run directory, locked by the writer.
         end: on the writer, how the training ended if it is finished already.
         layout: how the ranks share the training.
+        stop: tells whether a stop was asked for; it is listening.
         is_writer: this is rank 0.
 
     Raises:
         MiniLinguaError: an input, a checkpoint or a parameter cannot be used.
     """
-    stop = StopRequest()
-    stop.listen()
     inputs = read_inputs(params.model)
     check_ranks(inputs.plan.splits["train"], layout)
     if is_writer and end is None:

@@ -20,6 +20,7 @@ from minilingua.params_file import load_params
 from minilingua.training.layout import plan_layout
 from minilingua.training.run_directory import RunDirectory, open_run
 from minilingua.training.run_key import identify_run
+from minilingua.training.stop_request import StopRequest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(params: Params, *, fresh: bool) -> int:
+    stop = StopRequest()
+    stop.listen()
     identity = identify_run(params)
     run = open_run(identity.key)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
@@ -62,6 +65,8 @@ def _run(params: Params, *, fresh: bool) -> int:
             stack.enter_context(run.lock())
             if fresh:
                 run.clear()
+        if ranks == 1 and stop.noticed():  # several have to meet first, or some would wait
+            return EXIT_PREEMPTED
         end = run.finished() if is_writer else None
         if ranks > 1 or end is None:  # with several ranks, only the first knows whether it ended
             # Before torch is loaded: threads that spin while they wait take the core from the
@@ -69,7 +74,7 @@ def _run(params: Params, *, fresh: bool) -> int:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from minilingua.training.session import train
 
-            trained = train(params, identity, run, end, layout, is_writer=is_writer)
+            trained = train(params, identity, run, end, layout, stop, is_writer=is_writer)
             if trained is None:
                 return EXIT_PREEMPTED
             end = trained
