@@ -57,6 +57,16 @@ COMMANDS: dict[str, Command] = {
         name: Command(target=target, summary=summary, is_stage=False)
         for name, target, summary in (
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
+            (
+                "verify-restart",
+                "minilingua.launch.verify_restart:main",
+                "certify that a killed training loses nothing",
+            ),
+            (
+                "early-stopping",
+                "minilingua.tracking.stopping_replay:main",
+                "replay decisions, also under another rule",
+            ),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
         )

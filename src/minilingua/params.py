@@ -242,6 +242,14 @@ class EarlyStoppingParams(Section):
     """Evaluations in a row without improvement that end the training."""
     min_delta: Annotated[float, Field(ge=0)]
     """Least decrease of the validation loss (nats) that counts as an improvement."""
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Evaluations up to this step are not counted by patience."""
+    standard_errors: Annotated[float, Field(ge=0)]
+    """Standard errors of the loss that an improvement has to exceed beside min_delta."""
+    language_bound: Annotated[float, Field(ge=0)] | None
+    """A language whose loss is above its own lowest by more (nats) is recorded as worse."""
+    language_stop: bool
+    """Evaluations in a row with a worse language end the training too, after patience of them."""
 
 
 class ParallelParams(Section):

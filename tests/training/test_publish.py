@@ -21,7 +21,15 @@ from minilingua.training.early_stopping import Evaluated, decide
 from minilingua.training.publish import publish
 from minilingua.training.run_directory import RunDirectory
 
-RULE = EarlyStoppingParams(enabled=True, patience=1, min_delta=0.0)
+RULE = EarlyStoppingParams(
+    enabled=True,
+    patience=1,
+    min_delta=0.0,
+    warmup_steps=0,
+    standard_errors=0.0,
+    language_bound=None,
+    language_stop=False,
+)
 LOSSES = {0: 4.0, 2: 3.0, 4: 3.5}
 
 

@@ -7,7 +7,15 @@ from minilingua.core.errors import MissingInputError, ParamsError
 from minilingua.training.run_key import identify_run
 from tests.training.workspace import Workspace
 
-STOP = {"enabled": True, "patience": 2, "min_delta": 0.0}
+STOP = {
+    "enabled": True,
+    "patience": 2,
+    "min_delta": 0.0,
+    "warmup_steps": 0,
+    "standard_errors": 0.0,
+    "language_bound": None,
+    "language_stop": False,
+}
 LAYOUT = {
     "tensor": 1,
     "sequence": False,

@@ -23,6 +23,7 @@ from minilingua.core.events import (
     read_telemetry,
 )
 from minilingua.launch.ranks import ranks_command
+from minilingua.params_file import load_params
 from minilingua.training import worker
 from minilingua.training.run_directory import open_run
 from minilingua.training.run_key import identify_run
@@ -162,8 +163,12 @@ def test_a_second_process_waits_for_the_first(finished: Workspace, tmp_path: Pat
     assert workspace.outputs() == finished.outputs()
 
 
+def rule_of_params() -> dict[str, object]:
+    return load_params(REPOSITORY / "params.yaml").train.early_stopping.model_dump()
+
+
 def test_early_stop_ends_the_training(tmp_path: Path) -> None:
-    rule = {"enabled": True, "patience": 1, "min_delta": 9.0}
+    rule = {**rule_of_params(), "patience": 1, "min_delta": 9.0}
     workspace = make_workspace(tmp_path / "root", train={"early_stopping": rule})
     workspace.train()
     end = workspace.events()[-1]

@@ -123,7 +123,7 @@ def load_checkpoint(engine: Engine, path: Path) -> Progress:
         raise CheckpointError(f"{path}: does not fit this model: {reason_of(error)}") from error
     return Progress(
         step=progress["step"],
-        history=tuple(Evaluated(step=step, loss=loss) for step, loss in progress["history"]),
+        history=tuple(Evaluated(**item) for item in progress["history"]),
     )
 
 

@@ -43,6 +43,8 @@ class MicroBatch:
     """Where the conversations begin, and the target rows."""
     language_of_row: npt.NDArray[np.int64]
     """[r] language index of each target row."""
+    conversation_of_row: npt.NDArray[np.int64]
+    """[r] index into the plan's conversations of each target row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +162,11 @@ class PlannedSplit:
         labels: list[npt.NDArray[Any]] = []
         rows: list[npt.NDArray[np.int64]] = []
         languages: list[npt.NDArray[np.int64]] = []
+        conversations: list[npt.NDArray[np.int64]] = []
         begin = 0
         for number in packs:
-            for ref in self.plan.pack(number):
+            first_of_pack = int(self.plan.pack_offsets[number])
+            for index, ref in enumerate(self.plan.pack(number), start=first_of_pack):
                 language = self.languages[ref.language]
                 length = int(language.rows_needed[ref.row])
                 if length == 0:
@@ -173,10 +177,11 @@ class PlannedSplit:
                 labels.append(language.tokens[first + 1 : first + 1 + length][targets])
                 rows.append(targets + begin)
                 languages.append(np.full(len(targets), _INDEX[ref.language]))
+                conversations.append(np.full(len(targets), index))
                 begin += length
         if not tokens:  # one token that predicts nothing: a loss and gradients of exactly zero
             tokens.append(np.zeros(1, np.int64))
-            labels, rows, languages = ([np.zeros(0, np.int64)] for _ in range(3))
+            labels, rows, languages, conversations = ([np.zeros(0, np.int64)] for _ in range(4))
             begin = 1
         if missing := -begin % self.multiple:
             tokens.append(np.zeros(missing, np.int64))
@@ -190,6 +195,7 @@ class PlannedSplit:
                 device=self.device,
             ),
             language_of_row=np.concatenate(languages),
+            conversation_of_row=np.concatenate(conversations),
         )
 
     def _tensor(self, parts: list[npt.NDArray[Any]]) -> Tensor:

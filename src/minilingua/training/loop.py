@@ -24,7 +24,7 @@ from minilingua.training.checkpoint import (
 )
 from minilingua.training.console import Console, say
 from minilingua.training.data import PlannedSplit
-from minilingua.training.early_stopping import Evaluated, decide
+from minilingua.training.early_stopping import decide, evaluated
 from minilingua.training.engine import Engine
 from minilingua.training.evaluate import evaluate
 from minilingua.training.run_directory import RunDirectory
@@ -121,10 +121,10 @@ class TrainingLoop:
         event = evaluate(self.engine, self.validation, step, self.stop.requested)
         if event is None:
             return "stop requested"
-        history = (*self.progress.history, Evaluated(step=step, loss=event.loss))
+        history = (*self.progress.history, evaluated(event))
         decision = decide(history, self.engine.params.train.early_stopping)
         self.progress = Progress(step=step, history=history)
-        if decision.verdict == "improved":
+        if decision.best_step == step:
             tensors = self.engine.weights()
             if self.is_writer:
                 self.run.save_best(step, tensors)

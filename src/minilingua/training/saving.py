@@ -11,7 +11,7 @@ process that dies before leaves a directory that is skipped and later removed.
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ def _state_of(engine: Engine, progress: Progress) -> dict[str, Any]:
         "scheduler": engine.scheduler.state_dict(),
         "progress": {
             "step": progress.step,
-            "history": [(item.step, item.loss) for item in progress.history],
+            "history": [asdict(item) for item in progress.history],
         },
     }
 
