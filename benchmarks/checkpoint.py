@@ -58,7 +58,8 @@ class State:
 
     def save(self, _: int) -> Parts:
         """Saves one more state; the one before is deleted off the clock."""
-        from minilingua.training.checkpoint import Progress, save_checkpoint
+        from minilingua.training.checkpoint import Progress
+        from minilingua.training.saving import save_checkpoint
 
         shutil.rmtree(self.directory, ignore_errors=True)
         self.written += 1
@@ -89,7 +90,7 @@ class Weights:
 
     def save(self, _: int) -> Parts:
         """Copies the weights out of the model and writes them, as after an improvement."""
-        from minilingua.megatron_model.build import read_tensors
+        from minilingua.megatron_model.weights import read_tensors
         from minilingua.training.run_directory import RunDirectory
 
         run = RunDirectory(path=self.directory)
@@ -108,7 +109,7 @@ class Weights:
         """Reads them and copies them into the model."""
         from safetensors.torch import load_file
 
-        from minilingua.megatron_model.build import load_tensors
+        from minilingua.megatron_model.weights import load_tensors
 
         model, params = self.engine.model, self.engine.params.model
         return {WHOLE: _seconds(lambda: load_tensors(model, load_file(self.file), params))}

@@ -76,6 +76,16 @@ COMMANDS: dict[str, Command] = {
                 "minilingua.provenance.reproduce:main",
                 "build a released model again and grade it",
             ),
+            (
+                "verify-restart",
+                "minilingua.launch.verify_restart:main",
+                "certify that a killed training loses nothing",
+            ),
+            (
+                "early-stopping",
+                "minilingua.tracking.stopping_replay:main",
+                "replay decisions, also under another rule",
+            ),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("relocate", "minilingua.tracking.relocate:main", "after the repository was moved"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),

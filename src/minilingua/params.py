@@ -274,6 +274,35 @@ class EarlyStoppingParams(Section):
     """Evaluations in a row without improvement that end the training."""
     min_delta: Annotated[float, Field(ge=0)]
     """Least decrease of the validation loss (nats) that counts as an improvement."""
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Evaluations up to this step are not counted by patience."""
+    standard_errors: Annotated[float, Field(ge=0)]
+    """Standard errors of the loss that an improvement has to exceed beside min_delta."""
+    language_bound: Annotated[float, Field(ge=0)] | None
+    """A language whose loss is above its own lowest by more (nats) is recorded as worse."""
+    language_stop: bool
+    """Evaluations in a row with a worse language end the training too, after patience of them."""
+
+
+class ParallelParams(Section):
+    """How the ranks (processes) share a training.
+
+    A matter of speed and memory: losses are the same but for rounding, and a training goes on in
+    another layout.
+    """
+
+    tensor: Count
+    """Ranks that share each layer's matrices; divides heads and key-value groups."""
+    sequence: bool
+    """Tensor-parallel ranks also share what lies between the matrices, by rows."""
+    pipeline: Count
+    """Stages, each with an equal share of the layers."""
+    context: Count
+    """Ranks that share each sequence; needs TransformerEngine."""
+    distributed_optimizer: bool
+    """Data-parallel ranks share the optimizer's state instead of each holding it whole."""
+    overlap: bool
+    """Exchange gradients, and the weights of a distributed optimizer, while computing."""
 
 
 class TrainParams(Section):
@@ -319,6 +348,8 @@ class TrainParams(Section):
     """Attention backend; auto takes the best that is installed."""
     threads: Count
     """CPU threads of the math library; another number changes the last bits."""
+    parallel: ParallelParams
+    """How the ranks (processes) share the training; how many there are is a matter of the place."""
 
 
 class ConvertParams(Section):

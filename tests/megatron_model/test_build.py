@@ -7,15 +7,10 @@ from torch import Tensor
 
 from minilingua.core.errors import CheckpointError
 from minilingua.llama_shapes import count_parameters
-from minilingua.megatron_model.build import (
-    BuildOptions,
-    PackedGPTModel,
-    build_model,
-    load_tensors,
-    read_tensors,
-)
+from minilingua.megatron_model.build import BuildOptions, PackedGPTModel, build_model
 from minilingua.megatron_model.documents import pack_documents
 from minilingua.megatron_model.weight_map import hf_to_megatron
+from minilingua.megatron_model.weights import load_tensors, read_tensors
 from tests.megatron_model.conftest import VOCABULARY, tiny_model
 from tests.megatron_model.llama import llama_tensors, random_llama
 

@@ -1,5 +1,6 @@
 """Engines in this process, on the workspace in the current directory."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -41,3 +42,15 @@ def gradients(engine: Engine) -> dict[str, Tensor]:
     return {
         name: parameter.main_grad.clone() for name, parameter in engine.model.named_parameters()
     }
+
+
+def without_targets(split: PlannedSplit, packs: set[int]) -> PlannedSplit:
+    """The same with the targets of some packs' conversations taken away."""
+    languages = dict(split.languages)
+    for number in packs:
+        for ref in split.plan.pack(number):
+            language = languages[ref.language]
+            needed, supervised = language.rows_needed.copy(), language.supervised.copy()
+            needed[ref.row] = supervised[ref.row] = 0
+            languages[ref.language] = replace(language, rows_needed=needed, supervised=supervised)
+    return replace(split, languages=languages)

@@ -1,25 +1,30 @@
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
 from minilingua.core.errors import CheckpointError
 from minilingua.megatron_model.megatron import quiet
+from minilingua.training import saving
 from minilingua.training.checkpoint import (
     Progress,
     complete_checkpoints,
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
-    save_checkpoint,
 )
 from minilingua.training.early_stopping import Evaluated
 from minilingua.training.engine import Engine
+from minilingua.training.saving import Saver, save_checkpoint
 from tests.training.engines import engine_of
 from tests.training.workspace import Workspace
 
@@ -150,6 +155,57 @@ def test_an_unwritable_directory_is_told(workspace: Workspace, tmp_path: Path) -
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(CheckpointError, match="cannot be written: "):
         save_checkpoint(engine_of(workspace), PROGRESS, tmp_path / "file", KEY)
+
+
+def test_training_goes_on_while_a_state_is_written(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written is the state as it was when it was begun."""
+    through = engine_of(workspace)
+    expected = [through.train_step(step) for step in range(1, 5)]
+    engine = engine_of(workspace)
+    first = engine.train_step(1)
+    may_write = Event()
+    mark = saving._mark
+
+    def mark_later(*arguments: Any) -> None:
+        assert may_write.wait(60)
+        mark(*arguments)
+
+    monkeypatch.setattr(saving, "_mark", mark_later)
+    saver = Saver(directory=tmp_path, run_key=KEY)
+    saver.begin(engine, replace(PROGRESS, step=1))
+    rest = [engine.train_step(step) for step in (2, 3, 4)]
+    assert saver.in_flight
+    assert saver.poll() is None
+    assert complete_checkpoints(tmp_path) == []
+    may_write.set()
+    saved = saver.wait()
+    assert saved is not None
+    assert saved.step == 1
+    assert saved.blocked_s < saved.seconds
+    assert complete_checkpoints(tmp_path) == [1]
+    assert [first, *rest] == expected
+    resumed = engine_of(workspace)
+    load_checkpoint(resumed, tmp_path / "step_00000001")
+    assert [resumed.train_step(step) for step in (2, 3, 4)] == expected[1:]
+
+
+def test_a_save_that_fails_is_told_to_who_asks_and_the_next_one_may_succeed(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(workspace)
+    saver = Saver(directory=tmp_path, run_key=KEY)
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        patch.setattr(saving, "sha256_file", mock.Mock(side_effect=full))
+        saver.begin(engine, PROGRESS)
+        with pytest.raises(CheckpointError, match="cannot be written: No space left"):
+            saver.wait()
+    assert complete_checkpoints(tmp_path) == []
+    saver.begin(engine, PROGRESS)
+    assert saver.wait() is not None
+    assert complete_checkpoints(tmp_path) == [3]
 
 
 def test_marker_names_every_file(saved: Path) -> None:

@@ -13,7 +13,7 @@ from minilingua.megatron_model.documents import pack_documents
 from minilingua.megatron_model.megatron import quiet
 from minilingua.training.data import PlannedSplit
 from minilingua.training.engine import DivergenceError, Engine
-from tests.training.engines import engine_of, gradients, opened
+from tests.training.engines import engine_of, gradients, opened, without_targets
 from tests.training.workspace import Workspace, split_plan
 
 NO_CLIPPING: dict[str, Any] = {"clip_grad": 1e9}
@@ -96,18 +96,6 @@ def test_loss_and_gradients_do_not_depend_on_the_packs(workspace: Workspace) -> 
         assert_close(gradients(engine), gradients(engines[0]))
 
 
-def without_targets(split: PlannedSplit, packs: set[int]) -> PlannedSplit:
-    """The same with the targets of some packs' conversations taken away."""
-    languages = dict(split.languages)
-    for number in packs:
-        for ref in split.plan.pack(number):
-            language = languages[ref.language]
-            needed, supervised = language.rows_needed.copy(), language.supervised.copy()
-            needed[ref.row] = supervised[ref.row] = 0
-            languages[ref.language] = replace(language, rows_needed=needed, supervised=supervised)
-    return replace(split, languages=languages)
-
-
 def test_a_micro_batch_without_targets_adds_nothing(workspace: Workspace) -> None:
     split = opened(workspace.params)
     some = without_targets(split, {0, 1})
@@ -121,6 +109,7 @@ def test_a_micro_batch_without_targets_adds_nothing(workspace: Workspace) -> Non
     events = [engine.train_step(1) for engine in engines]
     assert events[0].loss == pytest.approx(events[1].loss, rel=1e-6)
     assert events[0].supervised_tokens == events[1].supervised_tokens
+    assert [event.packs_without_targets for event in events] == [2, 0]
     assert_close(gradients(engines[0]), gradients(engines[1]))
 
 

@@ -1,12 +1,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from minilingua.megatron_model.megatron import quiet
 from minilingua.training.engine import DivergenceError
-from minilingua.training.evaluate import evaluate
+from minilingua.training.evaluate import evaluate, standard_error
 from tests.training.engines import engine_of, opened
 from tests.training.workspace import Workspace
 
@@ -91,3 +92,29 @@ def test_a_loss_that_is_not_finite_is_told(workspace: Workspace) -> None:
         engine.model.decoder.final_layernorm.weight.fill_(torch.inf)
     with pytest.raises(DivergenceError, match="step 3: the validation loss"):
         evaluate(engine, opened(workspace.params, "validation"), 3, never)
+
+
+def test_the_standard_error_is_that_of_drawing_other_conversations() -> None:
+    """Against the bootstrap: means of conversations drawn with replacement."""
+    generator = np.random.default_rng(0)
+    tokens = generator.integers(1, 30, 400).astype(float)
+    losses = tokens * (2 + generator.normal(0, 0.5, 400))
+    drawn = generator.integers(0, 400, (4000, 400))
+    means = losses[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
+    found = standard_error(np.stack([losses, tokens]))
+    assert found == pytest.approx(means.std(), rel=0.05)
+
+
+def test_conversations_without_targets_say_nothing_about_the_error() -> None:
+    sums = np.array([[4.0, 0.0, 3.0], [2.0, 0.0, 1.0]])
+    assert standard_error(sums) == standard_error(sums[:, [0, 2]])
+    assert standard_error(sums[:, :2]) is None
+    assert standard_error(sums[:, :0]) is None
+
+
+def test_every_evaluation_has_its_standard_errors(workspace: Workspace) -> None:
+    event = evaluate(engine_of(workspace), opened(workspace.params, "validation"), 0, never)
+    assert event is not None
+    assert event.standard_error is not None
+    assert 0 < event.standard_error < event.loss
+    assert all(found.standard_error for found in event.languages.values())

@@ -21,7 +21,15 @@ from minilingua.training.early_stopping import Evaluated, decide
 from minilingua.training.publish import publish
 from minilingua.training.run_directory import RunDirectory
 
-RULE = EarlyStoppingParams(enabled=True, patience=1, min_delta=0.0)
+RULE = EarlyStoppingParams(
+    enabled=True,
+    patience=1,
+    min_delta=0.0,
+    warmup_steps=0,
+    standard_errors=0.0,
+    language_bound=None,
+    language_stop=False,
+)
 LOSSES = {0: 4.0, 2: 3.0, 4: 3.5}
 
 
@@ -117,6 +125,7 @@ def test_tables_say_what_the_events_say(published: Path) -> None:
         "train_loss": 3.6,
         "tokens": 400,
         "supervised_tokens": 120,
+        "packs_without_targets": 0,
     }
     stopping = read_json(published / "report/early_stopping.json")
     assert stopping["stopped"] is True

@@ -7,7 +7,23 @@ from minilingua.core.errors import MissingInputError, ParamsError
 from minilingua.training.run_key import identify_run
 from tests.training.workspace import Workspace
 
-STOP = {"enabled": True, "patience": 2, "min_delta": 0.0}
+STOP = {
+    "enabled": True,
+    "patience": 2,
+    "min_delta": 0.0,
+    "warmup_steps": 0,
+    "standard_errors": 0.0,
+    "language_bound": None,
+    "language_stop": False,
+}
+LAYOUT = {
+    "tensor": 1,
+    "sequence": False,
+    "pipeline": 1,
+    "context": 1,
+    "distributed_optimizer": False,
+    "overlap": False,
+}
 
 
 def key(workspace: Workspace) -> str:
@@ -29,6 +45,7 @@ def test_same_inputs_have_the_same_key(workspace: Workspace) -> None:
     [
         (lambda w: w.change(train={"lr": 0.5}), True),
         (lambda w: w.change(train={"early_stopping": {**STOP, "patience": 9}}), True),
+        (lambda w: w.change(train={"parallel": {**LAYOUT, "tensor": 2}}), False),
         (lambda w: w.change(model={"name": "other"}), True),
         (lambda w: w.change(seed=1), True),
         (lambda w: w.change(evaluate={"batch_tokens": 7}), False),

@@ -121,6 +121,12 @@ class WorkerProcess:
         """Returns what it has printed."""
         return self._output.read_text(encoding="utf-8")
 
+    def send(self, number: signal.Signals) -> int:
+        """Sends a signal now; returns the exit code."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+        return self.wait()
+
     def send_after(self, event: str, number: signal.Signals) -> int:
         """Sends a signal as soon as the events contain a text; returns the exit code."""
         assert self._process.pid is not None

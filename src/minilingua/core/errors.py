@@ -10,6 +10,7 @@
      ├── RunBusyError               another process holds the run directory or a mirror
      ├── ParityError                converted weights do not compute what the original does
      ├── LaunchError                the place where a stage should run is not usable
+     ├── LostRankError              another process of the same training is gone
      └── TrackingError              the MLflow store cannot be used
 
 A defect of ours is never one of these: it keeps its traceback.
@@ -25,6 +26,9 @@ EXIT_PREEMPTED = 75
 
 75 is EX_TEMPFAIL of sysexits.h: "temporary failure, the user is invited to retry".
 """
+
+EXIT_LOST_RANK = 76
+"""A rank ended because another one had (EX_PROTOCOL); that one's exit code is the training's."""
 
 
 class MiniLinguaError(Exception):
@@ -67,6 +71,12 @@ class ParityError(MiniLinguaError):
 
 class LaunchError(MiniLinguaError):
     """The launcher, image or cluster that was asked for cannot be used."""
+
+
+class LostRankError(MiniLinguaError):
+    """An exchange failed because another rank has ended; that one tells why."""
+
+    exit_code = EXIT_LOST_RANK
 
 
 class TrackingError(MiniLinguaError):

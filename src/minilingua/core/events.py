@@ -35,6 +35,8 @@ class StepEvent:
     conversations: int
     sample_digest: str
     """``content_id`` over the conversation ids of the step, in their order."""
+    packs_without_targets: int = 0
+    """Packs that have no supervised token: they cost time and teach nothing."""
     kind: Literal["step"] = "step"
 
 
@@ -45,6 +47,8 @@ class LanguageLoss:
     loss: float
     """Mean over its supervised tokens, nats."""
     supervised_tokens: int
+    standard_error: float | None = None
+    """Of ``loss``, conversations being what is drawn; None: fewer than two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,8 @@ class EvaluationEvent:
     """Mean over all supervised validation tokens, nats."""
     supervised_tokens: int
     languages: dict[str, LanguageLoss]
+    standard_error: float | None = None
+    """Of ``loss``, conversations being what is drawn; None: fewer than two."""
     kind: Literal["evaluation"] = "evaluation"
 
 
@@ -70,9 +76,18 @@ class DecisionEvent:
     evaluations_without_improvement: int
     patience: int
     min_delta: float
-    verdict: Literal["improved", "waiting", "stop", "disabled"]
+    verdict: Literal["improved", "warmup", "waiting", "stop", "disabled"]
     reason: str
-    """The verdict in one sentence."""
+    """The verdict in words."""
+    margin: float | None = None
+    """What the loss had to decrease by, nats: ``min_delta`` and the allowance for chance."""
+    worse_languages: dict[str, float] = field(default_factory=dict)
+    """Language ─► how far its loss is above its own lowest, where that exceeds the bound."""
+    enabled: bool = True
+    warmup_steps: int = 0
+    standard_errors: float = 0.0
+    language_bound: float | None = None
+    language_stop: bool = False
     kind: Literal["decision"] = "decision"
 
 

@@ -59,6 +59,10 @@ class SplitPlan:
         """Number of packs over all steps."""
         return len(self.pack_offsets) - 1
 
+    def language_indices(self) -> npt.NDArray[np.int64]:
+        """Returns [n] the language index of each conversation."""
+        return (self.conversations >> np.uint64(_ROW_BITS)).astype(np.int64)
+
     def packs_of_step(self, step: int) -> range:
         """Returns the pack numbers of a step, 0-based."""
         return range(int(self.step_offsets[step]), int(self.step_offsets[step + 1]))

@@ -4,7 +4,9 @@ import sys
 
 from minilingua.launch.follower import start_follower
 from minilingua.launch.launcher import chosen_cluster, load_launcher, read_cluster
+from minilingua.launch.ranks import local_ranks, ranks_command
 from minilingua.params import Params
+from minilingua.training.layout import plan_layout
 
 
 def worker_command() -> list[str]:
@@ -12,13 +14,20 @@ def worker_command() -> list[str]:
     return [sys.executable, "-m", "minilingua.training.worker"]
 
 
-def run(_params: Params) -> int:
+def run(params: Params) -> int:
     """Runs the training where the environment says and returns the worker's exit code.
 
     ``EXIT_PREEMPTED`` means stopped and saved: the next call goes on from there.
 
     Raises:
         LaunchError: there is no such place.
+        ParamsError: the ranks there cannot share this training as ``train.parallel`` says.
     """
-    launcher = load_launcher(read_cluster(chosen_cluster()))
-    return launcher.run(worker_command(), started=start_follower)
+    cluster = read_cluster(chosen_cluster())
+    command = worker_command()
+    if cluster.launcher == "local":
+        ranks = local_ranks(params)
+        plan_layout(params, ranks)
+        if ranks > 1:
+            command = ranks_command(ranks, command)
+    return load_launcher(cluster).run(command, started=start_follower)

@@ -1,11 +1,10 @@
-"""Builds the Megatron GPT model of a ``ModelParams``, and moves full weights in and out of it.
+"""Builds the Megatron GPT model of a ``ModelParams``: this rank's part of it.
 
-The vocabulary is padded so that it divides among the tensor-parallel ranks. Padded rows are zero,
-cannot be predicted, and are stripped from the weights that leave this module.
+The vocabulary is padded so that it divides among the tensor-parallel ranks. Padded rows are zero
+and cannot be predicted. ``weights`` moves full weights in and out.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from minilingua.megatron_model.attention import Backend
+from minilingua.megatron_model.cross_entropy import cross_entropy
 from minilingua.megatron_model.documents import PackedDocuments
 from minilingua.megatron_model.layer_spec import layer_specs
 from minilingua.megatron_model.megatron import (
@@ -21,11 +21,7 @@ from minilingua.megatron_model.megatron import (
     TransformerConfig,
     parallel_state,
     quiet,
-)
-from minilingua.megatron_model.weight_map import (
-    VOCABULARY_TENSORS,
-    check_shapes,
-    megatron_shapes,
+    tensor_parallel,
 )
 from minilingua.params import ModelParams
 
@@ -42,13 +38,24 @@ class BuildOptions:
     """Only kernels that give the same bits every time."""
     vocabulary_multiple: int = 1
     """The padded vocabulary is a multiple of this, and of the tensor-parallel ranks."""
+    sequence_parallel: bool = False
+    """Tensor-parallel ranks share the rows between the matrices; a micro batch then has to have a
+    multiple of their number of tokens."""
 
 
 def transformer_config(model: ModelParams, options: BuildOptions) -> TransformerConfig:
     """Returns Megatron's configuration."""
     on_gpu = torch.cuda.is_available()
     local = options.attention != "te"
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     return TransformerConfig(
+        tensor_model_parallel_size=parallel_state.get_tensor_model_parallel_world_size(),
+        pipeline_model_parallel_size=parallel_state.get_pipeline_model_parallel_world_size(),
+        sequence_parallel=options.sequence_parallel,
+        pipeline_dtype=dtype,
+        variable_seq_lengths=True,  # micro batches differ in length; stages tell each other
+        # Of no effect, but the default refuses the line above.
+        moe_token_dispatcher_type="alltoall",  # noqa: S106 - no password
         num_layers=model.layers,
         hidden_size=model.hidden_size,
         ffn_hidden_size=model.ffn_hidden_size,
@@ -68,7 +75,7 @@ def transformer_config(model: ModelParams, options: BuildOptions) -> Transformer
         hidden_dropout=options.hidden_dropout,
         attention_dropout=options.attention_dropout,
         bf16=options.precision == "bf16",
-        params_dtype=torch.bfloat16 if options.precision == "bf16" else torch.float32,
+        params_dtype=dtype,
         perform_initialization=False,  # weights always come from a base model or a checkpoint
         calculate_per_token_loss=True,
         # On a CPU this would make the embedding an indexing whose backward pass adds from several
@@ -99,6 +106,8 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
             share_embeddings_and_output_weights=model.tied_embeddings,
             position_embedding_type="rope" if backend == "te" else "none",
             rotary_base=model.rope_base,
+            pre_process=parallel_state.is_pipeline_first_stage(),
+            post_process=parallel_state.is_pipeline_last_stage(),
         )
         self.backend = backend
         self.unpadded_vocab_size = vocab_size
@@ -107,7 +116,10 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
         self.register_buffer("rope_sin", sin, persistent=False)
 
     def forward(self, *args: Any, packed_seq_params: PackedDocuments, **kwargs: Any) -> Tensor:
-        """Returns logits [1, r, v], or with ``labels`` [1, r] the losses [1, r]."""
+        """Returns logits [1, r, v], or with ``labels`` [1, r] the losses [1, r].
+
+        A pipeline stage before the last one returns the hidden states that the next one needs.
+        """
         if self.backend != "te":
             positions = packed_seq_params.positions
             packed_seq_params = replace(
@@ -120,10 +132,16 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Returns the cross entropies [1, r] of this rank's logits [r, 1, v], in nats."""
+        logits = logits[: labels.shape[1]]  # sequence parallelism fills the rows up
         ranks: int = parallel_state.get_tensor_model_parallel_world_size()
         width = logits.shape[-1]
         first = parallel_state.get_tensor_model_parallel_rank() * width
         real = min(max(self.unpadded_vocab_size - first, 0), width)
+        if logits.dtype != torch.float32:
+            group = parallel_state.get_tensor_model_parallel_group() if ranks > 1 else None
+            return cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), first=first, real=real, group=group
+            ).unsqueeze(0)
         if ranks == 1:
             rows = logits.flatten(0, 1)[:, :real].float()
             loss = functional.cross_entropy(rows, labels.flatten(), reduction="none")
@@ -146,60 +164,35 @@ def build_model(
     options = options or BuildOptions()
     with quiet():
         config = transformer_config(model, options)
-        return PackedGPTModel(config, model, vocab_size, options)
+        module = PackedGPTModel(config, model, vocab_size, options)
+    _mark_shares(module)
+    return module
+
+
+def _mark_shares(module: PackedGPTModel) -> None:
+    """Marks what tensor-parallel ranks share: Megatron does so only when it draws initial weights.
+
+    Gradient norms count what is not marked once, on the first rank.
+    """
+    for part in module.modules():
+        if isinstance(part, tensor_parallel.RowParallelLinear):
+            side = 1
+        elif isinstance(
+            part, tensor_parallel.ColumnParallelLinear | tensor_parallel.VocabParallelEmbedding
+        ):
+            side = 0
+        else:
+            continue
+        if part.weight is not None:
+            tensor_parallel.set_tensor_model_parallel_attributes(
+                part.weight, is_parallel=True, dim=side, stride=1
+            )
 
 
 def padded_vocab_size(vocab_size: int, multiple: int) -> int:
     """Returns the vocabulary rounded up so that it divides as ``BuildOptions`` says."""
     unit = math.lcm(multiple, parallel_state.get_tensor_model_parallel_world_size())
     return -(-vocab_size // unit) * unit
-
-
-def load_tensors(module: PackedGPTModel, tensors: Mapping[str, Tensor], model: ModelParams) -> None:
-    """Copies full, unpadded Megatron tensors (see ``weight_map``) into a built model.
-
-    Raises:
-        CheckpointError: a tensor is missing, unknown or of another shape.
-    """
-    expected = megatron_shapes(model, module.unpadded_vocab_size)
-    check_shapes(tensors, expected, "weights")
-    own = dict(module.named_parameters())
-    with torch.no_grad():
-        for name in expected:
-            target = own[module_name(name, module.backend)]
-            if name in VOCABULARY_TENSORS:
-                target.zero_()
-                target = target[: module.unpadded_vocab_size]
-            target.copy_(tensors[name])
-
-
-def read_tensors(module: PackedGPTModel, model: ModelParams) -> dict[str, Tensor]:
-    """Returns copies of the weights as full, unpadded fp32 tensors on the CPU, by Megatron name.
-
-    In mixed precision the optimizer's fp32 weights are returned.
-    """
-    own = dict(module.named_parameters())
-    tensors: dict[str, Tensor] = {}
-    for name in megatron_shapes(model, module.unpadded_vocab_size):
-        parameter = own[module_name(name, module.backend)]
-        main = getattr(parameter, "main_param", None)
-        value = (parameter if main is None else main).detach()
-        if name in VOCABULARY_TENSORS:
-            value = value.view(parameter.shape)[: module.unpadded_vocab_size]
-        tensors[name] = value.to("cpu", torch.float32, copy=True).view(-1, *parameter.shape[1:])
-    return tensors
-
-
-def module_name(name: str, backend: Backend) -> str:
-    """Returns what the built model calls a tensor of the weight map.
-
-    TransformerEngine keeps a layer's norms inside the linear layers that follow them.
-    """
-    if backend == "te":
-        name = name.replace(
-            "input_layernorm.weight", "self_attention.linear_qkv.layer_norm_weight"
-        ).replace("pre_mlp_layernorm.weight", "mlp.linear_fc1.layer_norm_weight")
-    return name
 
 
 def rope_tables(model: ModelParams) -> tuple[Tensor, Tensor]:

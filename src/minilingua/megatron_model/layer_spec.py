@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from minilingua.megatron_model.attention import Backend, SdpaAttention, VarlenAttention
@@ -13,6 +14,8 @@ from minilingua.megatron_model.megatron import (
     TransformerLayer,
     get_gpt_layer_local_spec,
     get_gpt_layer_with_transformer_engine_spec,
+    parallel_state,
+    tensor_parallel,
 )
 
 
@@ -23,18 +26,40 @@ class LastLayer(TransformerLayer):  # type: ignore[misc]  # Megatron is untyped
     """
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
-        """As Megatron's layer, but returns [r, 1, h] for r target rows."""
+        """As Megatron's layer, but returns [r, 1, h] for r target rows.
+
+        With sequence parallelism it returns a rank's share of them, filled up, so that they divide,
+        with a row that nobody reads.
+        """
         hidden, context = self._forward_attention(*args, **kwargs)
         rows = kwargs["packed_seq_params"].target_rows
         if rows is not None:
-            hidden = hidden.index_select(0, rows)
+            hidden = (
+                self._share_of_rows(hidden, rows)
+                if self.config.sequence_parallel
+                else hidden.index_select(0, rows)
+            )
         return self._forward_mlp(hidden), context
+
+    def _share_of_rows(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        ranks = self.config.tensor_model_parallel_size
+        whole = tensor_parallel.gather_from_sequence_parallel_region(
+            hidden, tensor_parallel_output_grad=False
+        )
+        missing = -len(rows) % ranks or (ranks if len(rows) == 0 else 0)
+        filled = torch.cat([rows, rows.new_zeros(missing)])
+        share: Tensor = tensor_parallel.scatter_to_sequence_parallel_region(
+            whole.index_select(0, filled)
+        )
+        return share
 
 
 def layer_specs(config: TransformerConfig, backend: Backend) -> TransformerBlockSubmodules:
-    """Returns the layers of the whole block and its final norm."""
-    specs = [_layer_spec(backend) for _ in range(config.num_layers)]
-    specs[-1].module = LastLayer
+    """Returns the layers of this rank's pipeline stage, and the block's final norm."""
+    layers = config.num_layers // config.pipeline_model_parallel_size
+    specs = [_layer_spec(backend) for _ in range(layers)]
+    if parallel_state.is_pipeline_last_stage():
+        specs[-1].module = LastLayer
     return TransformerBlockSubmodules(layer_specs=specs, layer_norm=_final_norm(backend))
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from minilingua.megatron_model.build import build_model, load_tensors
+from minilingua.megatron_model.build import build_model
 from minilingua.megatron_model.documents import pack_documents
 from minilingua.megatron_model.parallel import one_rank
 from minilingua.megatron_model.weight_map import VOCABULARY_TENSORS
+from minilingua.megatron_model.weights import load_tensors
 from minilingua.params import ModelParams
 
 

@@ -26,8 +26,15 @@ logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 with quiet():  # about each optional package (Apex, TransformerEngine) that is not installed
     from megatron.core import dist_checkpointing, parallel_state, tensor_parallel
-    from megatron.core.dist_checkpointing.core import CheckpointingException
+    from megatron.core.dist_checkpointing.core import (
+        CheckpointingConfig,
+        CheckpointingException,
+        save_config,
+    )
+    from megatron.core.dist_checkpointing.optimizer import make_sharded_optimizer_tensor
+    from megatron.core.dist_checkpointing.state_dict_utils import save_preprocess
     from megatron.core.dist_checkpointing.strategies import torch as torch_strategy
+    from megatron.core.dist_checkpointing.strategies.common import TorchCommonSaveStrategy
     from megatron.core.distributed import (
         DistributedDataParallel,
         DistributedDataParallelConfig,
@@ -57,6 +64,7 @@ logging.getLogger("megatron").setLevel(logging.ERROR)
 
 __all__ = [
     "AttnMaskType",
+    "CheckpointingConfig",
     "CheckpointingException",
     "DistributedDataParallel",
     "DistributedDataParallelConfig",
@@ -67,6 +75,7 @@ __all__ = [
     "OptimizerConfig",
     "OptimizerParamScheduler",
     "PackedSeqParams",
+    "TorchCommonSaveStrategy",
     "TransformerBlockSubmodules",
     "TransformerConfig",
     "TransformerLayer",
@@ -77,9 +86,12 @@ __all__ = [
     "get_gpt_layer_local_spec",
     "get_gpt_layer_with_transformer_engine_spec",
     "get_megatron_optimizer",
+    "make_sharded_optimizer_tensor",
     "model_parallel_cuda_manual_seed",
     "parallel_state",
     "quiet",
+    "save_config",
+    "save_preprocess",
     "tensor_parallel",
     "torch_strategy",
 ]

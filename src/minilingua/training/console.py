@@ -40,9 +40,16 @@ class Console:
     ) -> None:
         """Tells of an evaluation and what follows from it."""
         train = f", train loss {last.loss:.3f}" if last is not None else ""
-        best = "best so far" if decision.verdict == "improved" else f"best {decision.best_loss:.3f}"
+        best = (
+            "best so far" if decision.best_step == event.step else f"best {decision.best_loss:.3f}"
+        )
         stop = "; stopping" if decision.verdict == "stop" else ""
-        say(f"step {event.step}: validation loss {event.loss:.3f} ({best}){train}{stop}")
+        error = f" ± {event.standard_error:.3f}" if event.standard_error is not None else ""
+        worse = "; worse: " + ", ".join(sorted(decision.worse_languages))
+        say(
+            f"step {event.step}: validation loss {event.loss:.3f}{error} ({best}){train}"
+            f"{worse if decision.worse_languages else ''}{stop}"
+        )
 
     def end(self) -> None:
         """Takes the bar away."""

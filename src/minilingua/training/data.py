@@ -43,6 +43,8 @@ class MicroBatch:
     """Where the conversations begin, and the target rows."""
     language_of_row: npt.NDArray[np.int64]
     """[r] language index of each target row."""
+    conversation_of_row: npt.NDArray[np.int64]
+    """[r] index into the plan's conversations of each target row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ class StepContents:
     """Prompts included."""
     supervised_tokens: int
     conversations: int
+    packs_without_targets: int
+    """Packs that have no supervised token: they cost time and teach nothing."""
     sample_digest: str
     """``content_id`` over the conversation ids, in their order."""
 
@@ -63,6 +67,8 @@ class TokenTotals:
 
     tokens: int
     supervised_tokens: int
+    conversations_without_targets: int
+    """Each counted once, whatever the epochs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,29 +92,35 @@ class PlannedSplit:
     languages: dict[str, _Language]
     with_slots: bool
     """Micro batches are prepared for attention backend ``sdpa``."""
+    multiple: int = 1
+    """Micro batches are filled up to a multiple of this many tokens, so that sequence parallelism
+    can cut them. The filling is a document of its own that predicts nothing."""
     device: torch.device | None = None
 
     def contents(self, step: int) -> StepContents:
         """Counts a step (0-based)."""
-        tokens = supervised = 0
+        tokens = supervised = without = 0
         ids: list[str] = []
         for number in self.plan.packs_of_step(step):
+            before = supervised
             for ref in self.plan.pack(number):
                 language = self.languages[ref.language]
                 offsets = language.file.offsets
                 tokens += int(offsets[ref.row + 1]) - int(offsets[ref.row])
                 supervised += int(language.supervised[ref.row])
                 ids.append(f"{int(language.file.ids[ref.row]):016x}")
+            without += supervised == before
         return StepContents(
             tokens=tokens,
             supervised_tokens=supervised,
             conversations=len(ids),
+            packs_without_targets=without,
             sample_digest=content_id("".join(ids)),
         )
 
     def totals(self) -> TokenTotals:
         """Counts the whole plan, every epoch of it."""
-        tokens = supervised = 0
+        tokens = supervised = without = 0
         indices, counts = np.unique(self.plan.conversations, return_counts=True)
         for value, count in zip(indices, counts, strict=True):
             ref = unpack_ref(int(value))
@@ -116,7 +128,10 @@ class PlannedSplit:
             offsets = language.file.offsets
             tokens += int(count) * (int(offsets[ref.row + 1]) - int(offsets[ref.row]))
             supervised += int(count) * int(language.supervised[ref.row])
-        return TokenTotals(tokens=tokens, supervised_tokens=supervised)
+            without += int(language.supervised[ref.row]) == 0
+        return TokenTotals(
+            tokens=tokens, supervised_tokens=supervised, conversations_without_targets=without
+        )
 
     def micro_batches(
         self, step: int, *, rank: int, ranks: int, packs_joined: int
@@ -147,9 +162,11 @@ class PlannedSplit:
         labels: list[npt.NDArray[Any]] = []
         rows: list[npt.NDArray[np.int64]] = []
         languages: list[npt.NDArray[np.int64]] = []
+        conversations: list[npt.NDArray[np.int64]] = []
         begin = 0
         for number in packs:
-            for ref in self.plan.pack(number):
+            first_of_pack = int(self.plan.pack_offsets[number])
+            for index, ref in enumerate(self.plan.pack(number), start=first_of_pack):
                 language = self.languages[ref.language]
                 length = int(language.rows_needed[ref.row])
                 if length == 0:
@@ -160,10 +177,14 @@ class PlannedSplit:
                 labels.append(language.tokens[first + 1 : first + 1 + length][targets])
                 rows.append(targets + begin)
                 languages.append(np.full(len(targets), _INDEX[ref.language]))
+                conversations.append(np.full(len(targets), index))
                 begin += length
         if not tokens:  # one token that predicts nothing: a loss and gradients of exactly zero
             tokens.append(np.zeros(1, np.int64))
-            labels, rows, languages = ([np.zeros(0, np.int64)] for _ in range(3))
+            labels, rows, languages, conversations = ([np.zeros(0, np.int64)] for _ in range(4))
+            begin = 1
+        if missing := -begin % self.multiple:
+            tokens.append(np.zeros(missing, np.int64))
         return MicroBatch(
             tokens=self._tensor(tokens),
             labels=self._tensor(labels),
@@ -174,6 +195,7 @@ class PlannedSplit:
                 device=self.device,
             ),
             language_of_row=np.concatenate(languages),
+            conversation_of_row=np.concatenate(conversations),
         )
 
     def _tensor(self, parts: list[npt.NDArray[Any]]) -> Tensor:
@@ -190,6 +212,7 @@ def open_split(
     *,
     vocab_size: int,
     with_slots: bool,
+    multiple: int = 1,
     device: torch.device | None = None,
     tokens: Path = TOKENS,
 ) -> PlannedSplit:
@@ -206,7 +229,13 @@ def open_split(
         code: _open_language(tokens / split / code, rows, vocab_size)
         for code, rows in needed.items()
     }
-    return PlannedSplit(plan=schedule, languages=opened, with_slots=with_slots, device=device)
+    return PlannedSplit(
+        plan=schedule,
+        languages=opened,
+        with_slots=with_slots,
+        multiple=multiple,
+        device=device,
+    )
 
 
 def _rows_by_language(schedule: SplitPlan) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """The engine: model, data parallelism, optimizer and schedule, and one optimizer step with them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,7 @@ from minilingua.core.errors import DataError, MiniLinguaError
 from minilingua.core.events import StepEvent
 from minilingua.core.seeding import derive_seed
 from minilingua.megatron_model.attention import Backend
-from minilingua.megatron_model.build import (
-    BuildOptions,
-    PackedGPTModel,
-    build_model,
-    load_tensors,
-)
+from minilingua.megatron_model.build import BuildOptions, PackedGPTModel, build_model
 from minilingua.megatron_model.megatron import (
     DistributedDataParallel,
     DistributedDataParallelConfig,
@@ -27,10 +23,12 @@ from minilingua.megatron_model.megatron import (
     parallel_state,
 )
 from minilingua.megatron_model.parallel import seed_random_states
+from minilingua.megatron_model.weights import load_tensors, read_tensors
 from minilingua.params import Params
 from minilingua.training.data import PlannedSplit
 from minilingua.training.loss import forward_step
 from minilingua.training.optimizer import build_optimizer, build_scheduler
+from minilingua.training.optimizer_state import read_weight
 
 
 class DivergenceError(MiniLinguaError):
@@ -81,7 +79,7 @@ class Engine:
             micro_batch_size=1,
             forward_only=False,
         )
-        loss = self._sum_over_ranks(logged) / contents.supervised_tokens
+        loss = self._sum_of(logged) / contents.supervised_tokens
         if not math.isfinite(loss):
             raise DivergenceError(f"step {step}: the loss is {loss}; a lower train.lr may help")
         self.scheduler.step(1)
@@ -99,6 +97,7 @@ class Engine:
             supervised_tokens=contents.supervised_tokens,
             conversations=contents.conversations,
             sample_digest=contents.sample_digest,
+            packs_without_targets=contents.packs_without_targets,
         )
 
     def _seed(self, step: int) -> None:
@@ -110,11 +109,51 @@ class Engine:
             stage = parallel_state.get_pipeline_model_parallel_rank()
             seed_random_states(derive_seed(self.params.seed, "dropout", step, self.rank, stage))
 
-    def _sum_over_ranks(self, logged: list[dict[str, Tensor]]) -> float:
-        total = torch.stack([part["losses"].double().sum() for part in logged]).sum()
+    def _sum_of(self, logged: list[dict[str, Tensor]]) -> float:
+        """Returns the sum of the losses over all micro batches and ranks, on every rank."""
+        parts = [part["losses"].double().sum() for part in logged]  # none before the last stage
+        total = torch.stack(parts).sum() if parts else self._zeros(())
+        return float(self.sum_over_ranks(total))
+
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
+        """Returns the sum, over the data-parallel ranks, of what their last stages hold."""
         if self.ranks > 1:
-            distributed.all_reduce(total, group=parallel_state.get_data_parallel_group())
-        return float(total)
+            distributed.all_reduce(value, group=parallel_state.get_data_parallel_group())
+        if parallel_state.get_pipeline_model_parallel_world_size() > 1:
+            distributed.broadcast(
+                value,
+                src=parallel_state.get_pipeline_model_parallel_last_rank(),
+                group=parallel_state.get_pipeline_model_parallel_group(),
+            )
+        return value
+
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=self.train.device)
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Has all weights in place for the block, in which ranks need not call the model alike.
+
+        With overlap, a distributed optimizer's new weights otherwise arrive during the next forward
+        pass, when every data-parallel rank makes one.
+        """
+        if not self.parallel_model.ddp_config.overlap_param_gather:
+            yield
+            return
+        self.parallel_model.disable_forward_pre_hook(param_sync=True)
+        try:
+            yield
+        finally:
+            self.parallel_model.enable_forward_pre_hook()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Returns the weights as full, unpadded fp32 tensors on the CPU; complete on rank 0.
+
+        All ranks call it together.
+        """
+        return read_tensors(
+            self.model, self.params.model, lambda parameter: read_weight(self.optimizer, parameter)
+        )
 
 
 def build_engine(
@@ -139,15 +178,26 @@ def build_engine(
         hidden_dropout=params.train.hidden_dropout,
         attention_dropout=params.train.attention_dropout,
         deterministic=params.train.profile == "bitwise",
+        sequence_parallel=params.train.parallel.sequence,
     )
     model = build_model(params.model, vocab_size, options).to(train.device)
     load_tensors(model, tensors, params.model)
     config = model.config
     config.finalize_model_grads_func = finalize_model_grads
     inner = Float16Module(config, model) if config.bf16 else model
+    parallel = params.train.parallel
     parallel_model = DistributedDataParallel(
-        config, DistributedDataParallelConfig(grad_reduce_in_fp32=True), inner
+        config,
+        DistributedDataParallelConfig(
+            grad_reduce_in_fp32=True,
+            use_distributed_optimizer=parallel.distributed_optimizer,
+            overlap_grad_reduce=parallel.overlap,
+            overlap_param_gather=parallel.overlap and parallel.distributed_optimizer,
+        ),
+        inner,
     )
+    if parallel.overlap:
+        config.no_sync_func = parallel_model.no_sync
     optimizer = build_optimizer(parallel_model, params.train)
     return Engine(
         params=params,

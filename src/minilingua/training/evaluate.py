@@ -1,14 +1,20 @@
-"""The validation loss, in total and per language."""
+"""The validation loss, in total and per language, with standard errors.
+
+A loss is a ratio: summed losses over supervised tokens, both of conversations. Its standard error
+is that of a ratio estimator with conversations as clusters (Cochran, Sampling Techniques, 1977):
+
+    s = sqrt(k / (k - 1) x sum over conversations of (losses - loss x tokens)^2) / tokens
+"""
 
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import distributed
 
 from minilingua.core.events import EvaluationEvent, LanguageLoss
 from minilingua.core.languages import LANGUAGES
-from minilingua.megatron_model.megatron import get_forward_backward_func, parallel_state
+from minilingua.megatron_model.megatron import get_forward_backward_func
 from minilingua.training.data import MicroBatch, PlannedSplit
 from minilingua.training.engine import DivergenceError, Engine
 from minilingua.training.loss import forward_step
@@ -34,41 +40,66 @@ def evaluate(
     share = {"ranks": engine.ranks, "packs_joined": joined}
     mine = split.micro_batches(0, rank=engine.rank, **share)
     rounds = split.number_of_micro_batches(0, rank=0, **share)  # rank 0 never has fewer
-    sums = np.zeros((2, len(LANGUAGES)))  # losses, tokens
+    # Losses and tokens: of each language, then of each conversation.
+    by_language = np.zeros((2, len(LANGUAGES)))
+    by_conversation = np.zeros((2, len(split.plan.conversations)))
     engine.model.eval()
     try:
-        for _ in range(rounds):
-            if (batch := next(mine, None)) is not None:
-                sums += _losses_by_language(engine, batch)
-            if stop_requested():
-                return None
+        with engine.settled():
+            for _ in range(rounds):
+                if (batch := next(mine, None)) is not None:
+                    losses = _losses(engine, batch)
+                    by_language += _sums(losses, batch.language_of_row, len(LANGUAGES))
+                    by_conversation += _sums(
+                        losses, batch.conversation_of_row, by_conversation.shape[1]
+                    )
+                if stop_requested():
+                    return None
     finally:
         engine.model.train()
-    if engine.ranks > 1:
-        shared = torch.from_numpy(sums).to(split.device)
-        distributed.all_reduce(shared, group=parallel_state.get_data_parallel_group())
-        sums = shared.cpu().numpy()
-    losses, tokens = sums
+    shared = engine.sum_over_ranks(
+        torch.from_numpy(np.concatenate([by_language, by_conversation], axis=1)).to(split.device)
+    )
+    by_language, by_conversation = np.split(shared.cpu().numpy(), [len(LANGUAGES)], axis=1)
+    losses, tokens = by_language
     if not np.isfinite(losses).all():
         raise DivergenceError(f"step {step}: the validation loss is not a finite number")
+    language_of = split.plan.language_indices()
     return EvaluationEvent(
         step=step,
         loss=float(losses.sum() / tokens.sum()),
         supervised_tokens=int(tokens.sum()),
+        standard_error=standard_error(by_conversation),
         languages={
-            code: LanguageLoss(loss=float(loss / count), supervised_tokens=int(count))
-            for code, loss, count in zip(LANGUAGES, losses, tokens, strict=True)
+            code: LanguageLoss(
+                loss=float(loss / count),
+                supervised_tokens=int(count),
+                standard_error=standard_error(by_conversation[:, language_of == index]),
+            )
+            for index, (code, loss, count) in enumerate(zip(LANGUAGES, losses, tokens, strict=True))
             if count > 0
         },
     )
 
 
-def _losses_by_language(
-    engine: Engine, batch: MicroBatch
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Returns [2, languages]: summed losses, and tokens."""
+def standard_error(sums: npt.NDArray[np.float64]) -> float | None:
+    """Returns the standard error of a mean loss, or None of fewer than two conversations.
+
+    Args:
+        sums: [2, conversations] summed losses, and supervised tokens.
+    """
+    losses, tokens = sums[:, sums[1] > 0]
+    if len(tokens) < 2:
+        return None
+    residuals = losses - losses.sum() / tokens.sum() * tokens
+    scale = len(tokens) / (len(tokens) - 1)
+    return float(np.sqrt(scale * np.square(residuals).sum()) / tokens.sum())
+
+
+def _losses(engine: Engine, batch: MicroBatch) -> npt.NDArray[np.float64]:
+    """Returns [r] the losses of the target rows; zeros before the last pipeline stage."""
     with torch.no_grad():
-        (logged,) = get_forward_backward_func()(
+        logged = get_forward_backward_func()(
             forward_step_func=forward_step,
             data_iterator=iter([batch]),
             model=[engine.parallel_model],
@@ -77,8 +108,16 @@ def _losses_by_language(
             micro_batch_size=1,
             forward_only=True,
         )
-    losses = logged["losses"].double().cpu().numpy()
-    index, size = batch.language_of_row, len(LANGUAGES)
+    if not logged:
+        return np.zeros(len(batch.language_of_row))
+    losses: npt.NDArray[np.float64] = logged[0]["losses"].double().cpu().numpy()
+    return losses
+
+
+def _sums(
+    losses: npt.NDArray[np.float64], index: npt.NDArray[np.int64], size: int
+) -> npt.NDArray[np.float64]:
+    """Returns [2, size]: summed losses, and tokens."""
     return np.stack(
         [
             np.bincount(index, weights=losses, minlength=size),

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minilingua.core.errors import CheckpointError, DataError
+from minilingua.core.errors import CheckpointError, DataError, ParamsError
 from minilingua.core.files import require
 from minilingua.core.languages import LANGUAGES
-from minilingua.core.plan import PackPlan, read_plan, unpack_ref
+from minilingua.core.plan import PackPlan, SplitPlan, read_plan, unpack_ref
 from minilingua.core.records import Split
 from minilingua.core.tokens import open_token_file, token_file_digest
 from minilingua.params import ModelParams
+from minilingua.training.layout import Layout
 
 PLAN = Path("data/plan")
 TOKENS = Path("data/tokens")
@@ -79,6 +80,23 @@ def read_inputs(model: ModelParams) -> TrainingInputs:
     return TrainingInputs(
         plan=plan, vocab_size=read_vocab_size(model), tokenizer_digest=digests[first]
     )
+
+
+def check_ranks(plan: SplitPlan, layout: Layout) -> None:
+    """Checks that every data-parallel rank has something to do.
+
+    A step's packs need not divide among the ranks: the loss is the same, some ranks wait.
+
+    Raises:
+        ParamsError: there are more data-parallel ranks than packs in the largest step.
+    """
+    most = max(len(plan.packs_of_step(step)) for step in range(plan.steps))
+    if layout.data > most:
+        raise ParamsError(
+            f"data/plan: a step has at most {most} packs, {layout.data} data-parallel ranks would "
+            f"never all work; use at most {most * layout.ranks // layout.data} ranks, or raise "
+            "pack.global_batch"
+        )
 
 
 def planned_languages(plan: PackPlan, split: Split) -> list[str]:

@@ -4,7 +4,7 @@
                   └► decision ─► best weights, stop?
 
 An evaluation is due before the first step, every ``eval_interval`` steps, and at the end. A state
-is saved every ``save_interval`` steps and when a stop is requested.
+is saved every ``save_interval`` steps, while training goes on, and when a stop is requested.
 """
 
 import resource
@@ -15,21 +15,20 @@ from typing import Literal
 import torch
 
 from minilingua.core.events import EndEvent, EvaluationEvent, StepEvent
-from minilingua.megatron_model.build import read_tensors
 from minilingua.training.checkpoint import (
     Progress,
     complete_checkpoints,
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
-    save_checkpoint,
 )
 from minilingua.training.console import Console, say
 from minilingua.training.data import PlannedSplit
-from minilingua.training.early_stopping import Evaluated, decide
+from minilingua.training.early_stopping import decide, evaluated
 from minilingua.training.engine import Engine
 from minilingua.training.evaluate import evaluate
 from minilingua.training.run_directory import RunDirectory
+from minilingua.training.saving import Saved, Saver
 from minilingua.training.stop_request import StopRequest
 
 
@@ -46,6 +45,10 @@ class TrainingLoop:
     progress: Progress = field(default_factory=lambda: Progress(step=0, history=()))
     console: Console = field(default_factory=Console)
     _last: StepEvent | None = None
+    _saver: Saver = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._saver = Saver(directory=self.run.checkpoints, run_key=self.run.key)
 
     def train(self) -> EndEvent | None:
         """Trains; returns how it ended, or None if it was stopped and saved before its end.
@@ -55,6 +58,8 @@ class TrainingLoop:
             DivergenceError: a loss or gradient is not finite; the last good state is kept.
         """
         self._restore()
+        if self.stop.requested():
+            return None  # what there is to save is saved
         steps = self.engine.train.plan.steps
         if self.is_writer:
             self.console.begin(self.progress.step, steps)
@@ -63,13 +68,14 @@ class TrainingLoop:
                 reason = self._evaluate(steps) if self._evaluation_is_due(steps) else "go on"
                 if reason == "stop requested" or self.stop.requested():
                     self._save()
+                    self._note(self._saver.wait())
                     return None
-                if reason == "early stop":
-                    return self._end("early_stop")
-                if self.progress.step == steps:
-                    return self._end("plan_complete")
+                if reason == "early stop" or self.progress.step == steps:
+                    self._note(self._saver.wait())
+                    return self._end("early_stop" if reason == "early stop" else "plan_complete")
                 if self._save_is_due():
                     self._save()
+                self._note(self._saver.poll())
                 self._step()
         finally:
             self.console.end()
@@ -115,11 +121,11 @@ class TrainingLoop:
         event = evaluate(self.engine, self.validation, step, self.stop.requested)
         if event is None:
             return "stop requested"
-        history = (*self.progress.history, Evaluated(step=step, loss=event.loss))
+        history = (*self.progress.history, evaluated(event))
         decision = decide(history, self.engine.params.train.early_stopping)
         self.progress = Progress(step=step, history=history)
-        if decision.verdict == "improved":
-            tensors = read_tensors(self.engine.model, self.engine.params.model)
+        if decision.best_step == step:
+            tensors = self.engine.weights()
             if self.is_writer:
                 self.run.save_best(step, tensors)
                 self._prune_best()
@@ -138,19 +144,28 @@ class TrainingLoop:
         return step > 0 and step % self.engine.params.train.save_interval == 0
 
     def _save(self) -> None:
-        began = time.perf_counter()
-        written = save_checkpoint(self.engine, self.progress, self.run.checkpoints, self.run.key)
-        if not self.is_writer:
+        """Begins to save, after the state before it is there."""
+        self._note(self._saver.wait())
+        self._saver.begin(self.engine, self.progress)
+
+    def _note(self, saved: Saved | None) -> None:
+        """Records a state that counts, and drops what it makes dispensable."""
+        if saved is None or not self.is_writer:
             return
-        seconds = time.perf_counter() - began
-        self.run.telemetry.write("save", step=self.progress.step, seconds=seconds, bytes=written)
+        self.run.telemetry.write(
+            "save",
+            step=saved.step,
+            seconds=saved.blocked_s,
+            written_seconds=saved.seconds,
+            bytes=saved.bytes,
+        )
         prune_checkpoints(self.run.checkpoints, self.engine.params.train.keep_checkpoints)
         self._prune_best()
 
     def _prune_best(self) -> None:
         """Drops weights that neither this process nor one resuming from a kept state can select."""
         history, rule = self.progress.history, self.engine.params.train.early_stopping
-        if not history:
+        if not history or self._saver.in_flight:  # a state that is about to count has its best too
             return
         oldest = next(iter(complete_checkpoints(self.run.checkpoints)), history[-1].step + 1)
         # A state that was saved on request may lack the evaluation of its own step.

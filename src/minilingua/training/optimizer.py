@@ -32,6 +32,8 @@ def build_optimizer(model: Any, train: TrainParams) -> Any:
         clip_grad=train.clip_grad,
         bf16=bf16,
         params_dtype=torch.bfloat16 if bf16 else torch.float32,
+        use_distributed_optimizer=train.parallel.distributed_optimizer,
+        overlap_param_gather=train.parallel.overlap and train.parallel.distributed_optimizer,
     )
     optimizer = get_megatron_optimizer(config, [model])
     for group in optimizer.param_groups:

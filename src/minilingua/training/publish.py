@@ -96,4 +96,5 @@ def _metrics(events: Sequence[Event], end: EndEvent) -> dict[str, Any]:
         "train_loss": steps[-1].loss if steps else None,
         "tokens": sum(event.tokens for event in steps),
         "supervised_tokens": sum(event.supervised_tokens for event in steps),
+        "packs_without_targets": sum(event.packs_without_targets for event in steps),
     }

@@ -1,7 +1,8 @@
 """The run key: one name for everything that decides what a training computes.
 
 It is a hash of what DVC compares before it runs the stage: the contents of the stage's ``deps`` and
-the values of its ``params``, both as dvc.yaml lists them. Times, hosts and layout are not in it.
+the values of its ``params``, both as dvc.yaml lists them. Times, hosts and the layout of the ranks
+(``train.parallel``) are not in it: a training goes on in another layout.
 """
 
 import hashlib
@@ -44,6 +45,7 @@ def identify_run(params: Params, dvc_file: Path = DVC_FILE) -> RunIdentity:
         for path in sorted(stage.get("deps", []))
     }
     tree = params.model_dump(mode="json")
+    del tree["train"]["parallel"]
     values = {name: _look_up(tree, name, dvc_file) for name in sorted(stage.get("params", []))}
     text = canonical_json({"inputs": inputs, "params": values})
     key = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

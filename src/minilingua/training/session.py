@@ -14,13 +14,19 @@ from minilingua.core.events import EndEvent
 from minilingua.llama_shapes import count_parameters
 from minilingua.megatron_model.attention import choose_backend
 from minilingua.megatron_model.megatron import quiet
-from minilingua.megatron_model.parallel import initialise, local_device, shut_down
+from minilingua.megatron_model.parallel import (
+    initialise,
+    local_device,
+    lost_ranks_told,
+    shut_down,
+)
 from minilingua.params import Params, TrainParams
 from minilingua.training.base import read_base
 from minilingua.training.console import say
 from minilingua.training.data import open_split
 from minilingua.training.engine import Engine, build_engine
-from minilingua.training.inputs import TrainingInputs, read_inputs
+from minilingua.training.inputs import TrainingInputs, check_ranks, read_inputs
+from minilingua.training.layout import Layout
 from minilingua.training.loop import TrainingLoop
 from minilingua.training.run_directory import RunDirectory
 from minilingua.training.run_key import RunIdentity
@@ -32,6 +38,8 @@ def train(
     identity: RunIdentity,
     run: RunDirectory,
     end: EndEvent | None,
+    layout: Layout,
+    stop: StopRequest,
     *,
     is_writer: bool,
 ) -> EndEvent | None:
@@ -42,14 +50,15 @@ def train(
         identity: what the run key stands for.
         run: the run directory, locked by the writer.
         end: on the writer, how the training ended if it is finished already.
+        layout: how the ranks share the training.
+        stop: tells whether a stop was asked for; it is listening.
         is_writer: this is rank 0.
 
     Raises:
         MiniLinguaError: an input, a checkpoint or a parameter cannot be used.
     """
-    stop = StopRequest()
-    stop.listen()
     inputs = read_inputs(params.model)
+    check_ranks(inputs.plan.splits["train"], layout)
     if is_writer and end is None:
         run.describe(
             {
@@ -60,21 +69,21 @@ def train(
             }
         )
     _configure_torch(params.train)
-    with quiet(), _process_group(params.seed):
+    with quiet(), _process_group(params.seed, layout), lost_ranks_told():
         decided: list[EndEvent | None] = [end]
         if distributed.get_world_size() > 1:
             distributed.broadcast_object_list(decided)
         if decided[0] is not None:
             return decided[0]
-        loop = _build_loop(params, inputs, run, stop, is_writer=is_writer)
+        loop = _build_loop(params, inputs, run, stop, layout, is_writer=is_writer)
         if not is_writer:
             return loop.train()
-        return _train_on_record(loop, inputs)
+        return _train_on_record(loop, inputs, layout)
 
 
 @contextmanager
-def _process_group(seed: int) -> Iterator[None]:
-    initialise(seed)
+def _process_group(seed: int, layout: Layout) -> Iterator[None]:
+    initialise(seed, tensor=layout.tensor, pipeline=layout.pipeline)
     try:
         yield
     finally:
@@ -99,6 +108,7 @@ def _build_loop(
     inputs: TrainingInputs,
     run: RunDirectory,
     stop: StopRequest,
+    layout: Layout,
     *,
     is_writer: bool,
 ) -> TrainingLoop:
@@ -110,6 +120,7 @@ def _build_loop(
         inputs.plan,
         vocab_size=inputs.vocab_size,
         with_slots=backend == "sdpa",
+        multiple=layout.tensor if layout.sequence else 1,
         device=local_device(),
     )
     engine = build_engine(
@@ -124,7 +135,7 @@ def _build_loop(
     )
 
 
-def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs) -> EndEvent | None:
+def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs, layout: Layout) -> EndEvent | None:
     engine, telemetry = loop.engine, loop.run.telemetry
     parameters = count_parameters(engine.params.model, inputs.vocab_size)
     telemetry.write(
@@ -134,10 +145,11 @@ def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs) -> EndEvent | N
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        world_size=distributed.get_world_size(),
+        world_size=layout.ranks,
+        layout=layout.explain(),
         parameters=parameters,
     )
-    _introduce(engine, parameters)
+    _introduce(engine, parameters, layout)
     try:
         end = loop.train()
     except BaseException as error:
@@ -149,16 +161,21 @@ def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs) -> EndEvent | N
     return end
 
 
-def _introduce(engine: Engine, parameters: int) -> None:
+def _introduce(engine: Engine, parameters: int, layout: Layout) -> None:
     plan = engine.train.plan
     distinct = len(np.unique(plan.conversations))
     totals = engine.train.totals()
     say(
         f"{engine.params.model.name}: {parameters:,} parameters, attention {engine.model.backend}, "
-        f"{engine.params.train.precision}, {engine.params.train.profile}, {engine.ranks} rank(s)"
+        f"{engine.params.train.precision}, {engine.params.train.profile}; {layout.explain()}"
     )
     say(
         f"plan: {plan.steps} steps, about {totals.tokens // plan.steps:,} tokens "
         f"({totals.supervised_tokens // plan.steps:,} supervised) a step, "
         f"{len(plan.conversations) / distinct:.1f} epochs of {distinct:,} conversations"
     )
+    if totals.conversations_without_targets:
+        say(
+            f"plan: {totals.conversations_without_targets:,} conversations have no supervised "
+            "token; they are read and teach nothing"
+        )

@@ -1,11 +1,12 @@
-"""Being asked to stop: SIGTERM (a job's time is up) and SIGUSR1 (it soon will be)."""
+"""Being asked to stop: SIGTERM (a job's time is up) and SIGUSR1 (it soon will be).
+
+The worker listens before it loads anything heavy, and looks at start-up, after every step and after
+every micro batch of an evaluation.
+"""
 
 import signal
 from dataclasses import dataclass
 from types import FrameType
-
-import torch
-from torch import distributed
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -23,12 +24,19 @@ class StopRequest:
 
     def requested(self) -> bool:
         """Tells whether any rank was asked. All ranks call it at the same points."""
+        import torch
+        from torch import distributed
+
         if not distributed.is_initialized() or distributed.get_world_size() == 1:
             return self._asked
         device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
         flag = torch.tensor(int(self._asked), device=device)
         distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
         return bool(flag)
+
+    def noticed(self) -> bool:
+        """Tells whether this process was asked, before it has met the others."""
+        return self._asked
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -4,7 +4,7 @@
                                                └─ not yet ─► train or go on ─────► publish
 
 `minilingua train` is what DVC calls; it decides where a training runs and starts this program
-there. Under torchrun its processes are data-parallel ranks.
+there. With RANK and WORLD_SIZE set it is one of the ranks that share a training (layout.py).
 """
 
 import argparse
@@ -17,8 +17,10 @@ from minilingua.core.errors import EXIT_PREEMPTED, MiniLinguaError, output_error
 from minilingua.core.events import EndEvent
 from minilingua.params import Params
 from minilingua.params_file import load_params
+from minilingua.training.layout import plan_layout
 from minilingua.training.run_directory import RunDirectory, open_run
 from minilingua.training.run_key import identify_run
+from minilingua.training.stop_request import StopRequest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,15 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(params: Params, *, fresh: bool) -> int:
+    stop = StopRequest()
+    stop.listen()
     identity = identify_run(params)
     run = open_run(identity.key)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    layout = plan_layout(params, ranks)
     is_writer = int(os.environ.get("RANK", "0")) == 0
     with ExitStack() as stack:
         if is_writer:
             stack.enter_context(run.lock())
             if fresh:
                 run.clear()
+        if ranks == 1 and stop.noticed():  # several have to meet first, or some would wait
+            return EXIT_PREEMPTED
         end = run.finished() if is_writer else None
         if ranks > 1 or end is None:  # with several ranks, only the first knows whether it ended
             # Before torch is loaded: threads that spin while they wait take the core from the
@@ -67,7 +74,7 @@ def _run(params: Params, *, fresh: bool) -> int:
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from minilingua.training.session import train
 
-            trained = train(params, identity, run, end, is_writer=is_writer)
+            trained = train(params, identity, run, end, layout, stop, is_writer=is_writer)
             if trained is None:
                 return EXIT_PREEMPTED
             end = trained
