@@ -59,6 +59,7 @@ COMMANDS: dict[str, Command] = {
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
+            ("image", "minilingua.images.commands:main", "build, pin and verify container images"),
         )
     },
 }
