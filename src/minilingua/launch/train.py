@@ -3,7 +3,8 @@
 import sys
 
 from minilingua.launch.follower import start_follower
-from minilingua.launch.launcher import chosen_cluster, load_launcher, read_cluster
+from minilingua.launch.local import LocalLauncher
+from minilingua.launch.stages import place, run_contained, run_in_slurm
 from minilingua.params import Params
 
 
@@ -12,13 +13,17 @@ def worker_command() -> list[str]:
     return [sys.executable, "-m", "minilingua.training.worker"]
 
 
-def run(_params: Params) -> int:
+def run(params: Params) -> int:
     """Runs the training where the environment says and returns the worker's exit code.
 
     ``EXIT_PREEMPTED`` means stopped and saved: the next call goes on from there.
 
     Raises:
-        LaunchError: there is no such place.
+        LaunchError: there is no such place, or the job there fails.
     """
-    launcher = load_launcher(read_cluster(chosen_cluster()))
-    return launcher.run(worker_command(), started=start_follower)
+    cluster = place()
+    if cluster.launcher == "slurm":
+        return run_in_slurm("train", params, cluster)
+    if cluster.container == "bare":
+        return LocalLauncher().run(worker_command(), started=start_follower)
+    return run_contained("train", cluster, started=start_follower)
