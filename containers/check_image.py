@@ -43,16 +43,15 @@ STAGE = (
 
 def main() -> int:
     """Runs the check; returns 0 if all is well, and says what is not."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    for name in MODULES:
-        importlib.import_module(name)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
+        os.environ |= {"CUDA_VISIBLE_DEVICES": "", "MPLCONFIGDIR": str(root / "matplotlib")}
+        for name in MODULES:
+            importlib.import_module(name)
         _write_inputs(root)
-        environment = {**os.environ, "MPLCONFIGDIR": str(root / "matplotlib")}
         command = ["/opt/minilingua/bin/train"]
         done = subprocess.run(  # noqa: S603 - our own program
-            command, cwd=root, env=environment, capture_output=True, text=True, check=False
+            command, cwd=root, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             print(f"check-image: train: exit code {done.returncode}\n{done.stderr}")  # noqa: T201

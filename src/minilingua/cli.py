@@ -62,6 +62,7 @@ COMMANDS: dict[str, Command] = {
             ("image", "minilingua.images.commands:main", "build, pin and verify container images"),
             ("slurm", "minilingua.launch.commands:slurm", "write the batch scripts of a cluster"),
             ("cancel", "minilingua.launch.commands:cancel", "end this checkout's Slurm jobs"),
+            ("doctor", "minilingua.launch.doctor:main", "can this cluster run what is described?"),
             ("preflight", "minilingua.launch.preflight:main", "print what this node offers"),
         )
     },

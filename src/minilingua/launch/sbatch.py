@@ -9,6 +9,7 @@ id. It does not if nothing was saved since it began: then the limit is too short
 """
 
 import shlex
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from minilingua.launch.program import (
 
 JOBS = "runs/jobs"
 COMPLETION = "complete.json"
+_TOLD_TOO_EARLY = 128 + signal.SIGUSR1
+"""Exit code of a training that was told of its limit before it could listen."""
 _PORTS = (20000, 20000)
 """First port of rendezvous, and how many there are; a job's id chooses."""
 
@@ -188,7 +191,7 @@ def _stage(program: Program, cluster: Cluster, resources: Resources, place: Plac
         return [*lines, 'finish "$code"']
     return [
         *lines,
-        f"if ((code == {EXIT_PREEMPTED})) && [[ $limit == near ]]; then",
+        f"if [[ $limit == near ]] && ((code == {EXIT_PREEMPTED} || code == {_TOLD_TOO_EARLY})); then",
         '    if [[ $(saved) == "$before" ]]; then',
         '        echo "nothing was saved in this attempt: the time limit is too short" >&2',
         '        finish "$code"',
