@@ -121,6 +121,7 @@ def test_what_the_script_makes_of_the_trainings_end(
         env={
             "HOME": str(tmp_path),
             "PATH": f"{programs}:/usr/bin:/bin",
+            "SLURM_CPUS_PER_TASK": "1",
             "SLURM_JOB_ID": "7",
             "SLURM_JOB_NODELIST": "n",
         },

@@ -143,6 +143,8 @@ def _beginning(cluster: Cluster, place: Place) -> list[str]:
         f"directory={_quote(place.directory)}",
         'mkdir -p "$directory"',
         "unset SLURM_EXPORT_ENV",
+        # Since 22.05 srun does not take it from the job by itself.
+        'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
         "attempt=$((${SLURM_RESTART_COUNT:-0} + 1))",
         'echo "job $SLURM_JOB_ID, attempt $attempt, on $SLURM_JOB_NODELIST" >&2',
         "limit=",
@@ -189,9 +191,10 @@ def _stage(program: Program, cluster: Cluster, resources: Resources, place: Plac
     ]
     if program.name != "train":
         return [*lines, 'finish "$code"']
+    stopped = f"code == {EXIT_PREEMPTED} || code == {_TOLD_TOO_EARLY}"
     return [
         *lines,
-        f"if [[ $limit == near ]] && ((code == {EXIT_PREEMPTED} || code == {_TOLD_TOO_EARLY})); then",
+        f"if [[ $limit == near ]] && (({stopped})); then",
         '    if [[ $(saved) == "$before" ]]; then',
         '        echo "nothing was saved in this attempt: the time limit is too short" >&2',
         '        finish "$code"',

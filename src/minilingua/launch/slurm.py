@@ -22,6 +22,7 @@ from minilingua.launch.slurm_client import (
     HOPELESS,
     JobState,
     SlurmUnreachableError,
+    Usage,
     find_by_name,
     job_state,
     job_usage,
@@ -38,6 +39,7 @@ from minilingua.launch.submission import (
     write_submission,
 )
 from minilingua.launch.verdict import Verdict, judge
+from minilingua.training.run_directory import open_run
 
 _GLANCE = 0.5
 """Seconds between two looks at the job's files, which cost Slurm nothing."""
@@ -101,7 +103,7 @@ class SlurmLauncher:
                     "`minilingua cancel` ends it"
                 )
                 raise
-            self._conclude(directory, submission, state)
+            self._conclude(stage, directory, submission, state)
 
     def _resume(self, directory: Path, has_result: Callable[[], bool]) -> Submission | None:
         """Returns the submission to follow, or None if there has to be a new one."""
@@ -208,13 +210,16 @@ class SlurmLauncher:
         finally:
             progress.close()
 
-    def _conclude(self, directory: Path, submission: Submission, state: JobState) -> None:
+    def _conclude(
+        self, stage: Stage, directory: Path, submission: Submission, state: JobState
+    ) -> None:
         assert submission.job is not None
         verdict = self._verdict(directory, submission.job, state)
         usage = job_usage(submission.job)
         used = ""
         if usage is not None:
             used = f" ({usage.attempts} attempt(s), {usage.gpu_hours:.2f} GPU-hours)"
+            _record(stage, submission.job, usage)
         if verdict.is_good:
             say(f"job {submission.job} ended well{used}")
             return
@@ -238,6 +243,14 @@ class SlurmLauncher:
                 return verdict
             time.sleep(_GLANCE)
             state = job_state(job)
+
+
+def _record(stage: Stage, job: int, usage: Usage) -> None:
+    """Adds what a job has used to the telemetry of its training."""
+    if stage.run is None or not _has_run(stage):
+        return
+    telemetry = open_run(stage.key).telemetry
+    telemetry.write("job", job=job, attempts=usage.attempts, gpu_hours=usage.gpu_hours)
 
 
 def _has_run(stage: Stage) -> bool:
