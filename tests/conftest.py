@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.hub_server import Hub, serve
+from tests.pipeline.workspace import Workspace, checkout
 
 # A busy machine is no failure of a property: tests assert behaviour, never wall time.
 settings.register_profile("no_deadline", deadline=None)
@@ -42,3 +43,19 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> 
         yield server
         close_session()
     assert all(wait >= 0 for wait in waits)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A checkout of smoke in which everything before the training has run. Change only a copy."""
+    workspace = checkout(tmp_path_factory.mktemp("prepared") / "checkout")
+    workspace.repro("base", "pack")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def smoke(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A checkout of smoke in which `dvc repro` has run. Change only a copy."""
+    workspace = prepared.copy(tmp_path_factory.mktemp("smoke") / "checkout")
+    workspace.repro()
+    return workspace

@@ -17,9 +17,11 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 DVC: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 
-# `minilingua train` launches the worker; where it runs is not part of what is computed.
+# Heavy stages are launched; where they run is not part of what is computed.
 ENTRY_MODULES = {name: command.target.partition(":")[0] for name, command in STAGES.items()} | {
-    "train": "minilingua.training.worker"
+    "train": "minilingua.training.worker",
+    "convert": "minilingua.conversion.stage",
+    "evaluate": "minilingua.evaluation.stage",
 }
 
 

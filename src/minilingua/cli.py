@@ -49,8 +49,8 @@ STAGES: dict[str, Command] = {
         ("tokenize", "minilingua.chat.tokenize_stage:run", "conversations to tokens and masks"),
         ("pack", "minilingua.packing.stage:run", "mixture and packs of every step"),
         ("train", "minilingua.launch.train:run", "fine-tune with megatron-core"),
-        ("convert", "minilingua.conversion.stage:run", "export to Hugging Face, gated by parity"),
-        ("evaluate", "minilingua.evaluation.stage:run", "score base and result on held-out data"),
+        ("convert", "minilingua.launch.stages:convert", "export to Hugging Face, gated by parity"),
+        ("evaluate", "minilingua.launch.stages:evaluate", "score base and result on held-out data"),
     )
 }
 COMMANDS: dict[str, Command] = {
@@ -89,6 +89,11 @@ COMMANDS: dict[str, Command] = {
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("relocate", "minilingua.tracking.relocate:main", "after the repository was moved"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
+            ("image", "minilingua.images.commands:main", "build, pin and verify container images"),
+            ("slurm", "minilingua.launch.commands:slurm", "write the batch scripts of a cluster"),
+            ("cancel", "minilingua.launch.commands:cancel", "end this checkout's Slurm jobs"),
+            ("doctor", "minilingua.launch.doctor:main", "can this cluster run what is described?"),
+            ("preflight", "minilingua.launch.preflight:main", "print what this node offers"),
         )
     },
 }

@@ -11,7 +11,7 @@ from minilingua.core.files import write_text
 from minilingua.provenance.data_record import SourceRecord
 from minilingua.tracking.card import HubLicence, hub_licence
 from minilingua.tracking.release import main
-from tests.tracking.workspace import RUN_KEY, Workspace
+from tests.tracking.workspace import RUN_KEY, Workspace, telemetry_record
 
 
 @pytest.fixture
@@ -86,6 +86,17 @@ def test_the_passport_names_everything(root: Workspace) -> None:
     assert passport["evaluation"]["result"]["accuracy_text"] == 0.75
     assert set(passport["model"]) == {"config.json", "model.safetensors", "tokenizer.json"}
     assert str(root.root) not in Path("models/release/passport.json").read_text()
+
+
+def test_the_passport_names_the_image_of_each_attempt(root: Workspace) -> None:
+    node = {"host": "gpu50", "image_digest": "sha256:1", "driver": "570.86", "cuda": "12.9"}
+    root.add_telemetry(telemetry_record("preflight", 1, 0.0, **node, nccl=None, packages="{}"))
+    assert main([]) == 0
+    text = Path("models/release/passport.json").read_text()
+    (attempt,) = json.loads(text)["attempts"]
+    assert attempt["image_digest"] == "sha256:1"
+    assert attempt["driver"] == "570.86"
+    assert "gpu50" not in text
 
 
 @pytest.mark.usefixtures("root")

@@ -1,5 +1,6 @@
 """Where a heavy stage runs, and what accompanies it.
 
-minilingua train ─► cluster file (MINILINGUA_CLUSTER) ─► launcher ─► worker
-                                                           └──────► follower ─► MLflow
+minilingua train ─► cluster file (MINILINGUA_CLUSTER) ─┬─ here: worker, or container ─► worker
+                                                       └─ slurm: job ─► srun ─► worker
+                                                              └──────► follower ─► MLflow
 """

@@ -23,10 +23,16 @@ def track_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "minilingua", "track", "--quiet", *arguments]
 
 
-def start_follower(process: int) -> None:
-    """Starts a process that follows the training until ``process`` ends."""
+def start_follower(process: int, run: Path | None = None) -> None:
+    """Starts a process that follows the training until ``process`` ends.
+
+    Args:
+        process: id of a process on this machine.
+        run: run directory, if it is known and there.
+    """
     if tracking_is_on():
-        start_detached(track_command("--follow", "--process", str(process)))
+        which = ("--run", str(run)) if run else ()
+        start_detached(track_command("--follow", "--process", str(process), *which))
 
 
 def start_detached(command: list[str]) -> None:

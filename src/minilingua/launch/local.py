@@ -8,7 +8,7 @@ it lives on when the launcher is killed: it is then found again by its lock.
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -27,11 +27,23 @@ _KILLED_BY_SIGNAL = 128
 class LocalLauncher:
     """A child process with our standard output and error; its input is closed."""
 
-    def run(self, command: Sequence[str], started: Callable[[int], None]) -> int:
-        """Runs the command, forwarding signals to it, and returns its exit code."""
+    def run(
+        self,
+        command: Sequence[str],
+        started: Callable[[int], None],
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """Runs the command, forwarding signals to it, and returns its exit code.
+
+        Args:
+            command: program and arguments.
+            started: called once with the id of a process on this machine that lives as long as
+                the command does.
+            environment: of the command; by default ours.
+        """
         with _signals_collected() as deliver_to:
             process = subprocess.Popen(  # noqa: S603 - our own program
-                command, stdin=subprocess.DEVNULL, start_new_session=True
+                command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
             )
             deliver_to(process)
             started(process.pid)

@@ -3,8 +3,9 @@
 import sys
 
 from minilingua.launch.follower import start_follower
-from minilingua.launch.launcher import chosen_cluster, load_launcher, read_cluster
+from minilingua.launch.local import LocalLauncher
 from minilingua.launch.ranks import local_ranks, ranks_command
+from minilingua.launch.stages import place, run_contained, run_in_slurm
 from minilingua.params import Params
 from minilingua.training.layout import plan_layout
 
@@ -20,14 +21,17 @@ def run(params: Params) -> int:
     ``EXIT_PREEMPTED`` means stopped and saved: the next call goes on from there.
 
     Raises:
-        LaunchError: there is no such place.
+        LaunchError: there is no such place, or the job there fails.
         ParamsError: the ranks there cannot share this training as ``train.parallel`` says.
     """
-    cluster = read_cluster(chosen_cluster())
-    command = worker_command()
-    if cluster.launcher == "local":
+    cluster = place()
+    if cluster.launcher == "slurm":
+        return run_in_slurm("train", params, cluster)
+    if cluster.container == "bare":
         ranks = local_ranks(params)
         plan_layout(params, ranks)
+        command = worker_command()
         if ranks > 1:
             command = ranks_command(ranks, command)
-    return load_launcher(cluster).run(command, started=start_follower)
+        return LocalLauncher().run(command, started=start_follower)
+    return run_contained("train", cluster, started=start_follower)

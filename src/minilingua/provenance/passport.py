@@ -20,6 +20,7 @@ MODEL = Path("models/hf")
 LEDGER = Path("reports/mixture.csv")
 RECIPE = Path("containers/requirements.txt")
 SUMMARY = Path("reports/evaluation_summary.json")
+_OF_A_NODE = ("image_digest", "driver", "cuda", "nccl", "packages")
 EARLY_STOPPING = REPORTS / "early_stopping.json"
 
 
@@ -77,8 +78,20 @@ def _pipeline() -> dict[str, Any]:
 def _attempts(training: Training) -> list[dict[str, Any]]:
     """What each process that trained was; not which machine, nor when."""
     starts = [record for record in training.telemetry if record.get("kind") == "start"]
+    # Of a job: what it found on its node, and the image it ran in.
+    nodes = {r.get("attempt"): r for r in training.telemetry if r.get("kind") == "preflight"}
     hidden = {"kind", "time", "host", "pid"}
-    return [{k: v for k, v in sorted(start.items()) if k not in hidden} for start in starts]
+    return [
+        {
+            **{k: v for k, v in sorted(start.items()) if k not in hidden},
+            **{
+                k: nodes[start.get("attempt")][k]
+                for k in _OF_A_NODE
+                if start.get("attempt") in nodes
+            },
+        }
+        for start in starts
+    ]
 
 
 def _digest_if_there(path: Path) -> str | None:

@@ -33,6 +33,10 @@ EVENTS = REPORTS / "events.jsonl"
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
+_OF_A_JOB = frozenset({"preflight", "job"})
+"""Telemetry of a Slurm job around the process that trains."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """What is known of one training."""
@@ -72,7 +76,8 @@ class Training:
     @property
     def attempts(self) -> int:
         """Processes that have trained in this run directory."""
-        return max((int(record.get("attempt", 1)) for record in self.telemetry), default=1)
+        trained = (r for r in self.telemetry if r.get("kind") not in _OF_A_JOB)
+        return max((int(record.get("attempt", 1)) for record in trained), default=1)
 
     def validation_loss(self, step: int) -> EvaluationEvent | None:
         """Returns the evaluation after a step."""

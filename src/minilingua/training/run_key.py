@@ -32,39 +32,42 @@ class RunIdentity:
     """Path of each dependency ─► digest of its contents."""
 
 
-def identify_run(params: Params, dvc_file: Path = DVC_FILE) -> RunIdentity:
-    """Returns the identity of the training that ``params`` and the files here describe.
+def identify_run(params: Params, dvc_file: Path = DVC_FILE, stage: str = STAGE) -> RunIdentity:
+    """Returns the identity of what a stage, by default the training, computes from what is here.
 
     Raises:
         MissingInputError: dvc.yaml or a dependency is missing.
         ParamsError: dvc.yaml has no such stage, or the stage names a parameter that is not there.
     """
-    stage = _read_stage(dvc_file)
+    description = _read_stage(dvc_file, stage)
     inputs = {
         path: tree_digest(require(Path(path), made_by="dvc repro"))
-        for path in sorted(stage.get("deps", []))
+        for path in sorted(description.get("deps", []))
     }
     tree = params.model_dump(mode="json")
     del tree["train"]["parallel"]
-    values = {name: _look_up(tree, name, dvc_file) for name in sorted(stage.get("params", []))}
+    values = {
+        name: _look_up(tree, name, dvc_file, stage)
+        for name in sorted(description.get("params", []))
+    }
     text = canonical_json({"inputs": inputs, "params": values})
     key = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
     return RunIdentity(key=key, inputs=inputs)
 
 
-def _read_stage(dvc_file: Path) -> dict[str, Any]:
+def _read_stage(dvc_file: Path, name: str) -> dict[str, Any]:
     require(dvc_file)
     try:
         raw = YAML(typ="safe", pure=True).load(dvc_file.read_text(encoding="utf-8"))
-        stage: dict[str, Any] = raw["stages"][STAGE]
+        stage: dict[str, Any] = raw["stages"][name]
     except (YAMLError, KeyError, TypeError) as error:
-        raise ParamsError(f"{dvc_file}: has no stage {STAGE!r} that can be read") from error
+        raise ParamsError(f"{dvc_file}: has no stage {name!r} that can be read") from error
     return stage
 
 
-def _look_up(tree: Any, name: str, dvc_file: Path) -> Any:
+def _look_up(tree: Any, name: str, dvc_file: Path, stage: str) -> Any:
     for part in name.split("."):
         if not isinstance(tree, dict) or part not in tree:
-            raise ParamsError(f"{dvc_file}: stage {STAGE!r} names the unknown parameter {name!r}")
+            raise ParamsError(f"{dvc_file}: stage {stage!r} names the unknown parameter {name!r}")
         tree = tree[part]
     return tree

@@ -1,0 +1,175 @@
+"""SIF images through Apptainer, driven by spython."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+from spython.utils import run_command, stream_command
+
+from minilingua.core.errors import LaunchError
+from minilingua.core.files import require, sha256_file
+from minilingua.images.build_log import build_log
+from minilingua.images.context import Context
+from minilingua.images.docker_image import require_architecture
+from minilingua.images.lock import ImageLock, Sif
+from minilingua.images.rootfs import rootfs_digest
+
+DEFINITION = "containers/minilingua.def"
+# Level 1 packs 20 GB in minutes; higher levels save little on libraries.
+_SQUASH = ("--mksquashfs-args", "-comp zstd -Xcompression-level 1")
+
+
+def find_apptainer() -> str:
+    """Returns the program.
+
+    Raises:
+        LaunchError: there is none on PATH.
+    """
+    found = shutil.which("apptainer") or shutil.which("singularity")
+    if found is None:
+        raise LaunchError(
+            "neither apptainer nor singularity is on PATH; load its module, or install Apptainer"
+        )
+    return found
+
+
+def build_from_definition(context: Context, lock: ImageLock, path: Path) -> None:
+    """Builds the definition file on the pinned base; its ``%test`` is part of the build.
+
+    Raises:
+        LaunchError: the base is not pinned, or the build fails; ``path`` is as it was.
+    """
+    arguments = context.arguments(lock.reference(), str(lock.base.pin))
+    if lock.base.kind == "local":
+        arguments["BOOTSTRAP"] = "docker-daemon"
+    options = [
+        part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")
+    ]
+    _build(path, [*options, *_SQUASH], str(context.path / DEFINITION), context.path)
+
+
+def build_from_docker(source: str, path: Path) -> None:
+    """Turns a Docker image into a SIF.
+
+    Args:
+        source: ``docker-daemon:NAME:TAG`` or ``docker-archive:FILE``.
+        path: where to write it.
+
+    Raises:
+        LaunchError: it cannot be done; ``path`` is as it was.
+    """
+    _build(path, _SQUASH, source, Path.cwd())
+    run_check(path)
+
+
+def run_check(path: Path) -> None:
+    """Runs the image's own check, without a network and with nothing of this machine bound.
+
+    Raises:
+        LaunchError: it fails.
+    """
+    command = [find_apptainer(), "exec", "--containall", "--net", "--network=none"]
+    if os.geteuid() != 0:
+        command = command[:3]  # only root may take the network away
+    result = run_command([*command, str(path), "check-image"], quiet=True)
+    if result["return_code"] != 0:
+        raise LaunchError(f"{path}: the image's check failed: {_last(result['message'])}")
+
+
+def record_sif(path: Path) -> Sif:
+    """Returns what is written down of a SIF."""
+    return Sif(sha256=sha256_file(path), bytes=path.stat().st_size, rootfs=sif_rootfs(path))
+
+
+def sif_labels(path: Path) -> dict[str, str]:
+    """Returns the labels of a SIF.
+
+    Raises:
+        MissingInputError: there is no such file.
+        LaunchError: it is no SIF, or for another kind of machine.
+    """
+    require(path, made_by="minilingua image build sif")
+    result = run_command([find_apptainer(), "inspect", "--json", "--labels", str(path)], quiet=True)
+    if result["return_code"] != 0:
+        raise LaunchError(f"{path}: cannot be read: {_last(result['message'])}")
+    try:
+        labels: dict[str, str] = json.loads(result["message"][0])["data"]["attributes"]["labels"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LaunchError(f"{path}: has no labels that can be read") from error
+    require_architecture(labels.get("org.label-schema.build-arch", ""), str(path))
+    return labels
+
+
+def sif_rootfs(path: Path) -> str:
+    """Returns the digest of a SIF's root file system.
+
+    Raises:
+        LaunchError: it cannot be read as a whole.
+    """
+    command = [find_apptainer(), "--silent", "exec", "--containall", "--no-mount", "tmp", str(path)]
+    command += ["tar", "--create", "--one-file-system", "--directory=/", "--file=-", "."]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603 - fixed arguments
+        assert process.stdout is not None
+        assert process.stderr is not None
+        digest = rootfs_digest(process.stdout)
+        # tar pads its last record beyond what its reader needs.
+        while process.stdout.read(1 << 16):
+            pass
+        said = process.stderr.read().decode(errors="replace")
+    if process.returncode != 0:
+        raise LaunchError(f"{path}: not every file can be read: {_last([said])}")
+    return digest
+
+
+def sign(path: Path) -> None:
+    """Signs a SIF with the first key of the user's keyring.
+
+    Raises:
+        LaunchError: there is no key, or it cannot be used.
+    """
+    _run_or_tell("sign", path)
+
+
+def verify_signature(path: Path) -> None:
+    """Checks the signatures of a SIF against the local keyring.
+
+    Raises:
+        LaunchError: there is none, or one is not good.
+    """
+    _run_or_tell("verify", path, "--local")
+
+
+def _run_or_tell(action: str, path: Path, *options: str) -> None:
+    require(path, made_by="minilingua image build sif")
+    result = run_command([find_apptainer(), action, *options, str(path)], quiet=True)
+    if result["return_code"] != 0:
+        raise LaunchError(f"{path}: apptainer {action}: {_last(result['message'])}")
+
+
+def _build(path: Path, options: Sequence[str], source: str, directory: Path) -> None:
+    # Apptainer takes an image that is there for one that it has built: build beside, then move.
+    aside = path.absolute().with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    command = [find_apptainer(), "build", *options, str(aside), source]
+    try:
+        with build_log("apptainer build") as log, chdir(directory):
+            try:
+                for line in stream_command(command, output_type="both"):
+                    log.add(line.rstrip("\n"))
+            except subprocess.CalledProcessError as error:
+                raise LaunchError(f"{path}: apptainer build: {log.reason()}") from error
+            if not aside.is_file():
+                raise LaunchError(f"{path}: apptainer build made no image: {log.reason()}")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _last(message: Sequence[str] | Mapping[str, Any] | None) -> str:
+    lines = [line.strip() for part in message or () for line in str(part).splitlines()]
+    return next((line for line in reversed(lines) if line), "no output")

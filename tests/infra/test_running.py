@@ -1,0 +1,91 @@
+"""Training inside images: the same bytes as bare, and nothing of the machine leaks in."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minilingua.core.files import tree_digest
+from tests.infra.conftest import TAG, Images
+from tests.infra.parts import run_at
+from tests.pipeline.workspace import Workspace
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(900)]
+
+OUTPUTS = ("models/megatron", "reports/train")
+
+
+def digests(workspace: Workspace) -> dict[str, str]:
+    return {name: tree_digest(workspace.path / name) for name in OUTPUTS}
+
+
+@pytest.fixture
+def poisoned(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a host's Python path, user site and home break whoever uses them."""
+    home = tmp_path / "home"
+    packages = tmp_path / "packages"
+    for place in (packages, home / ".local/lib/python3.11/site-packages"):
+        for name in ("torch", "megatron", "numpy", "minilingua", "sitecustomize"):
+            (place / name).mkdir(parents=True)
+            (place / name / "__init__.py").write_text("raise SystemExit('poison of the host')\n")
+    (home / ".config/matplotlib").mkdir(parents=True)
+    (home / ".config/matplotlib/matplotlibrc").write_text("figure.dpi: 7\n")
+    return {"HOME": str(home), "PYTHONPATH": str(packages), "PYTHONUSERBASE": str(home / ".local")}
+
+
+def test_apptainer_exec_trains_as_bare_does(
+    images: Images, smoke: Workspace, tmp_path: Path, poisoned: dict[str, str]
+) -> None:
+    workspace = images.workspace.copy(tmp_path / "checkout")
+    subprocess.run(
+        ["apptainer", "exec", "--bind", str(workspace.path), str(images.sif), "train"],
+        cwd=workspace.path,
+        env={**os.environ, **poisoned},
+        check=True,
+        timeout=280,
+    )
+    assert digests(workspace) == digests(smoke)
+
+
+def test_the_launcher_isolates_apptainer(
+    images: Images, smoke: Workspace, tmp_path: Path, poisoned: dict[str, str]
+) -> None:
+    workspace = images.workspace.copy(tmp_path / "checkout")
+    place = {"MINILINGUA_CONTAINER": "apptainer", "MINILINGUA_IMAGE": str(images.sif)}
+    secret = {"APPTAINERENV_PYTHONPATH": poisoned["PYTHONPATH"], "HOME": poisoned["HOME"]}
+    run_at({**place, **secret, "PYTHONNOUSERSITE": "1"}, workspace, "dvc", "repro", "-s", "train")
+    assert workspace.outputs("train") == smoke.outputs("train")
+
+
+def test_the_launcher_isolates_docker(
+    docker_built: Workspace, smoke: Workspace, tmp_path: Path
+) -> None:
+    workspace = docker_built.copy(tmp_path / "checkout")
+    place = {"MINILINGUA_CONTAINER": "docker", "MINILINGUA_IMAGE": TAG}
+    run_at(place, workspace, "dvc", "repro", "-s", "train")
+    assert workspace.outputs("train") == smoke.outputs("train")
+
+
+def test_a_changed_or_missing_image_is_refused(images: Images, tmp_path: Path) -> None:
+    workspace = images.workspace.copy(tmp_path / "checkout")
+    other = tmp_path / "minilingua.sif"
+    place = {"MINILINGUA_CONTAINER": "apptainer", "MINILINGUA_IMAGE": str(other)}
+    done = run_at(place, workspace, "minilingua", "train", check=False)
+    assert done.returncode == 2
+    assert f"{other} is missing; `minilingua image build sif" in done.stderr
+    other.write_bytes(b"another image")
+    done = run_at(place, workspace, "minilingua", "train", check=False)
+    assert done.returncode == 2
+    assert "it was changed or built anew" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list((workspace.path / "runs").glob("*/run.json"))
+
+
+def test_the_workers_error_and_exit_code_come_through(images: Images, tmp_path: Path) -> None:
+    workspace = images.workspace.copy(tmp_path / "checkout")
+    (workspace.path / "models/base/config.json").write_text("{}")
+    place = {"MINILINGUA_CONTAINER": "apptainer", "MINILINGUA_IMAGE": str(images.sif)}
+    done = run_at(place, workspace, "minilingua", "train", check=False)
+    assert done.returncode == 2
+    assert "train: error: models/base/config.json: is no Llama configuration" in done.stderr
