@@ -13,13 +13,14 @@ from torch import Tensor
 
 from minilingua.core.events import EvaluationEvent, append_event
 from minilingua.core.files import sha256_file, tree_digest, tree_files, write_json
-from minilingua.megatron_model.build import BuildOptions, build_model, load_tensors
+from minilingua.megatron_model.build import BuildOptions, build_model
 from minilingua.megatron_model.megatron import dist_checkpointing
 from minilingua.megatron_model.parallel import one_rank
 from minilingua.megatron_model.weight_map import hf_to_megatron
+from minilingua.megatron_model.weights import load_tensors
 from minilingua.params import ModelParams, Params
 from minilingua.params_file import load_params
-from minilingua.training.checkpoint import InProcessSave
+from tests.megatron_model.in_process_save import InProcessSave
 
 SPECIAL = ("<|unk|>", "<|pad|>", "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>")
 PAD, BEGIN, END = 1, 2, 3

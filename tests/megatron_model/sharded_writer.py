@@ -26,7 +26,7 @@ from minilingua.megatron_model.megatron import (
     quiet,
 )
 from minilingua.params import ModelParams
-from minilingua.training.checkpoint import InProcessSave
+from tests.megatron_model.in_process_save import InProcessSave
 
 
 def write_part(rank: int, directory: Path, vocab_size: int, tensor: int, pipeline: int) -> None:

@@ -15,13 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minilingua.core.errors import CheckpointError
-from minilingua.megatron_model.build import BuildOptions, build_model, load_tensors
+from minilingua.megatron_model.build import BuildOptions, build_model
 from minilingua.megatron_model.megatron import dist_checkpointing
 from minilingua.megatron_model.sharded_tensors import ShardedTensors
 from minilingua.megatron_model.weight_map import hf_to_megatron
+from minilingua.megatron_model.weights import load_tensors
 from minilingua.params import ModelParams
-from minilingua.training.checkpoint import InProcessSave
 from tests.megatron_model.conftest import VOCABULARY, tiny_model
+from tests.megatron_model.in_process_save import InProcessSave
 from tests.megatron_model.llama import llama_tensors, random_llama
 
 WRITER = Path(__file__).with_name("sharded_writer.py")
