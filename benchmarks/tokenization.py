@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.corpora import FULL, JOINED, SHORT, STAGES, TOKENIZER, copy_corpus, read_corpus
-from benchmarks.harness import WHOLE, Parts, Side, begin, interleave, timed
+from benchmarks.harness import CPU, WHOLE, Parts, Side, begin, cpu_seconds, interleave, timed
 from benchmarks.line import compose, line
 from benchmarks.options import output_of, parser, repetitions_of
 from benchmarks.results import Result, Row, report, row
@@ -35,6 +35,7 @@ from minilingua.params_file import load_params
 
 RAW_TARGET, TRL_TARGET = 0.85, 4.0
 _TOKENIZE = "tokenize"
+_OF_PROCESSORS = "time of the processors"
 _NO_TRL = "TRL is not installed (pip install 'minilingua[bench]'): not compared with it."
 
 
@@ -114,6 +115,14 @@ def against_tokenizers(
             ours="ours",
             theirs="fast",
         ),
+        row(
+            timings,
+            f"{case}, {_OF_PROCESSORS}",
+            "tokenizers, encode_batch (ids)",
+            ours="ours",
+            theirs="encode_batch",
+            part=CPU,
+        ),
     ]
 
 
@@ -124,12 +133,12 @@ def stages(params: Params) -> Side:
 
     def side(_: int) -> Parts:
         with contextlib.redirect_stdout(io.StringIO()):
-            began = time.perf_counter()
+            cpu, began = cpu_seconds(), time.perf_counter()
             tokenize_stage.run(params)
             tokenized = time.perf_counter()
             pack_stage.run(params)
             packed = time.perf_counter()
-        return {WHOLE: packed - began, _TOKENIZE: tokenized - began}
+        return {WHOLE: packed - began, CPU: cpu_seconds() - cpu, _TOKENIZE: tokenized - began}
 
     return side
 
@@ -160,16 +169,21 @@ def against_rows(
     rows = []
     for title in workers:
         if find_spec("trl"):
-            rows.append(
+            rows += [
                 row(
                     timings,
-                    f"{name}: stages tokenize and pack, files to files",
+                    f"{name}: stages tokenize and pack, files to files{suffix}",
                     f"TRL's SFTTrainer, {title}",
                     ours="ours",
                     theirs=f"TRL, {title}",
-                    target=TRL_TARGET,
+                    part=part,
+                    target=target,
                 )
-            )
+                for part, suffix, target in (
+                    (WHOLE, "", TRL_TARGET),
+                    (CPU, f", {_OF_PROCESSORS}", None),
+                )
+            ]
         rows.append(
             row(
                 timings,

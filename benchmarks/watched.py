@@ -1,7 +1,6 @@
 """Work in a process of its own: its time, its processors' time and its memory."""
 
 import os
-import resource
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # it ships no type information
+
+from benchmarks.harness import cpu_seconds
 
 _EVERY = 0.1  # seconds
 MEGABYTE = 1e6
@@ -46,7 +47,7 @@ def watch(work: Callable[..., Any], directory: Path, *arguments: object) -> Watc
     peak = _Peak(process.pid)
     with peak:
         try:
-            result, seconds, cpu_seconds = receiver.recv()
+            result, seconds, cpu = receiver.recv()
         except EOFError:
             process.join()
             raise SystemExit(f"{work.__module__} failed") from None
@@ -54,7 +55,7 @@ def watch(work: Callable[..., Any], directory: Path, *arguments: object) -> Watc
     return Watched(
         result=result,
         seconds=seconds,
-        cpu_seconds=cpu_seconds,
+        cpu_seconds=cpu,
         peak_megabytes=peak.bytes / MEGABYTE,
     )
 
@@ -65,15 +66,9 @@ def _run(
     os.chdir(directory)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)  # what stages report is not the benchmark's output
-    before, begin = _cpu_seconds(), time.perf_counter()
+    cpu, begin = cpu_seconds(), time.perf_counter()
     result = work(*arguments)
-    sender.send((result, time.perf_counter() - begin, _cpu_seconds() - before))
-
-
-def _cpu_seconds() -> float:
-    """Returns the processor time of this process and of those it has ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    sender.send((result, time.perf_counter() - begin, cpu_seconds() - cpu))
 
 
 class _Peak:

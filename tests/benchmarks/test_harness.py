@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from benchmarks.harness import WHOLE, Side, Timings, interleave, timed
+from benchmarks.harness import CPU, WHOLE, Side, Timings, interleave, timed
 
 
 def test_sides_take_turns_and_every_second_round_runs_backwards() -> None:
@@ -47,3 +47,4 @@ def test_timed_work_is_done_once_a_run() -> None:
     parts = timed(lambda: done.append(1))(0)
     assert done == [1]
     assert 0 <= parts[WHOLE] < 1
+    assert 0 <= parts[CPU] < 1
