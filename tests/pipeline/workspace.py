@@ -30,7 +30,7 @@ class Workspace:
             capture_output=True,
             text=True,
             check=False,
-            timeout=280,
+            timeout=900,  # pytest-timeout ends a test that hangs before
         )
         if check and result.returncode != 0:
             said = f"{result.stdout}\n{result.stderr}"
