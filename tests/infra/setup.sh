@@ -42,6 +42,15 @@ start() {
     setsid nohup "$@" </dev/null >>"$LOG/$name.log" 2>&1 &
 }
 
+# stop PIDFILE : ends a daemon of ours and waits for it.
+stop() {
+    local pid
+    pid=$(cat "$1" 2>/dev/null) || return 0
+    kill "$pid" 2>/dev/null || return 0
+    local tries=100
+    while kill -0 "$pid" 2>/dev/null && ((tries-- > 0)); do sleep 0.1; done
+}
+
 # Address of the mirror that apt takes the distribution itself from.
 mirror() {
     apt-get indextargets --format '$(CREATED_BY) $(CODENAME) $(SITE)' |
@@ -160,25 +169,29 @@ apptainer_from_unstable() {
 gcc_triplet() { dpkg-architecture -q DEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu"; }
 
 setup_slurm() {
-    if have sinfo && timeout 10 sinfo >/dev/null 2>&1 && node_is_up; then
+    if [[ -e /etc/slurm/slurm.conf ]] && ! grep -q 'minilingua infra' /etc/slurm/slurm.conf; then
+        die "slurm: /etc/slurm/slurm.conf is not ours"
+    fi
+    install_packages munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
+    local run=$STATE/slurm host memory file changed=
+    mkdir -p /etc/slurm "$run/ctld" "$run/d" "$run/mysql" /run/munge
+    host=$(hostname -s)
+    memory=$(awk '$1 == "MemTotal:" {print int($2 / 1024 * 0.9)}' /proc/meminfo)
+    for file in slurm.conf slurmdbd.conf gres.conf cgroup.conf; do
+        sed -e "s|@HOST@|$host|g" -e "s|@CPUS@|$(nproc)|g" -e "s|@MEMORY@|$memory|g" \
+            -e "s|@RUN@|$run|g" -e "s|@LOG@|$LOG|g" "$HERE/slurm/$file" >"$run/$file"
+        cmp -s "$run/$file" "/etc/slurm/$file" || changed=yes
+        install -m 600 "$run/$file" "/etc/slurm/$file"
+    done
+    chmod 644 /etc/slurm/slurm.conf /etc/slurm/gres.conf /etc/slurm/cgroup.conf
+    if [[ -z $changed ]] && timeout 10 sinfo >/dev/null 2>&1 && node_is_up; then
         say "slurm: $(sinfo --version) answers"
         return
     fi
-    if [[ -e /etc/slurm/slurm.conf ]] && ! grep -q 'minilingua infra' /etc/slurm/slurm.conf; then
-        die "slurm: /etc/slurm/slurm.conf is not ours, and no controller answers"
+    if [[ -n $changed ]]; then
+        stop "$run/slurmctld.pid"
+        stop "$run/slurmd.pid"
     fi
-    install_packages munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
-    local name=slurm run=$STATE/slurm
-    mkdir -p /etc/slurm "$run/ctld" "$run/d" "$run/mysql" /run/munge
-    local host memory
-    host=$(hostname -s)
-    memory=$(awk '$1 == "MemTotal:" {print int($2 / 1024 * 0.9)}' /proc/meminfo)
-    local file
-    for file in slurm.conf slurmdbd.conf gres.conf cgroup.conf; do
-        sed -e "s|@HOST@|$host|g" -e "s|@CPUS@|$(nproc)|g" -e "s|@MEMORY@|$memory|g" \
-            -e "s|@RUN@|$run|g" -e "s|@LOG@|$LOG|g" "$HERE/$name/$file" >"/etc/slurm/$file"
-    done
-    chmod 600 /etc/slurm/slurmdbd.conf
     # What stands for GPUs: they can be asked for and are counted, and are as good as /dev/null.
     local device
     for device in 0 1; do
@@ -192,7 +205,7 @@ setup_slurm() {
     await 20 munge --no-input || die "munged does not answer: $(tail -n 1 "$LOG/munged.log")"
 
     start_database "$run/mysql"
-    accounting_answers || start slurmdbd slurmdbd -D
+    accounting_answers >/dev/null || start slurmdbd slurmdbd -D
     await 40 accounting_answers || die "slurmdbd does not answer: $(tail -n 1 "$LOG/slurmdbd.log")"
     sacctmgr --noheader --parsable2 list cluster format=cluster | grep -qx infra ||
         sacctmgr --immediate --quiet add cluster infra >>"$LOG/sacctmgr.log" 2>&1

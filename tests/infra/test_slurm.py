@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,11 @@ pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]
 CLUSTER = {"MINILINGUA_CLUSTER": "local-test"}
 CLUSTER_FILE = "slurm/clusters/local-test.yaml"
 PATIENCE = 180
+_AS_IN_A_TERMINAL = """
+import os, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests
+os.execvp("minilingua", ["minilingua", "train"])
+"""
 
 
 @pytest.fixture
@@ -35,14 +41,14 @@ def workspace(prepared: Workspace, tmp_path: Path) -> Iterator[Workspace]:
 
 
 class Client:
-    """`dvc repro -s train` in the background, as a person would run it."""
+    """`minilingua train` in the background, as `dvc repro` would run it."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._errors = workspace.path.with_name(f"client-{time.monotonic_ns()}")
         with self._errors.open("wb") as stream:
             self.process = subprocess.Popen(
-                ["minilingua", "train"],
+                [sys.executable, "-c", _AS_IN_A_TERMINAL],
                 cwd=workspace.path,
                 env={**workspace.environment(), **CLUSTER},
                 stderr=stream,
@@ -293,7 +299,7 @@ def test_slurm_reads_what_is_generated_for_triton(stage: str) -> None:
     # Everything but the sizes, which one small node does not have.
     small = ["--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=1G"]
     if stage == "data":
-        small.append("--partition=cpu")
+        small += ["--partition=cpu", "--time=00:30:00"]
     else:
         small.append("--gres=gpu:h200:1")
     done = subprocess.run(
