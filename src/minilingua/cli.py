@@ -67,6 +67,11 @@ COMMANDS: dict[str, Command] = {
                 "minilingua.tracking.stopping_replay:main",
                 "replay decisions, also under another rule",
             ),
+            (
+                "throughput",
+                "minilingua.tracking.throughput:main",
+                "where the time of a training went",
+            ),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
         )

@@ -28,6 +28,7 @@ from minilingua.core.records import Split
 from minilingua.core.seeding import content_id
 from minilingua.core.tokens import TokenFile, open_token_file
 from minilingua.megatron_model.documents import PackedDocuments, pack_documents
+from minilingua.training.flops import StepWork
 from minilingua.training.inputs import TOKENS
 
 
@@ -59,6 +60,8 @@ class StepContents:
     """Packs that have no supervised token: they cost time and teach nothing."""
     sample_digest: str
     """``content_id`` over the conversation ids, in their order."""
+    work: StepWork
+    """What its operations are counted from: the rows that the model sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ class PlannedSplit:
 
     def contents(self, step: int) -> StepContents:
         """Counts a step (0-based)."""
-        tokens = supervised = without = 0
+        tokens = supervised = without = rows = squares = 0
         ids: list[str] = []
         for number in self.plan.packs_of_step(step):
             before = supervised
@@ -108,6 +111,9 @@ class PlannedSplit:
                 offsets = language.file.offsets
                 tokens += int(offsets[ref.row + 1]) - int(offsets[ref.row])
                 supervised += int(language.supervised[ref.row])
+                length = int(language.rows_needed[ref.row])
+                rows += length
+                squares += length * length
                 ids.append(f"{int(language.file.ids[ref.row]):016x}")
             without += supervised == before
         return StepContents(
@@ -116,6 +122,7 @@ class PlannedSplit:
             conversations=len(ids),
             packs_without_targets=without,
             sample_digest=content_id("".join(ids)),
+            work=StepWork(tokens=rows, targets=supervised, squared_lengths=squares),
         )
 
     def totals(self) -> TokenTotals:

@@ -27,6 +27,7 @@ from minilingua.training.data import PlannedSplit
 from minilingua.training.early_stopping import decide, evaluated
 from minilingua.training.engine import Engine
 from minilingua.training.evaluate import evaluate
+from minilingua.training.flops import step_flops
 from minilingua.training.run_directory import RunDirectory
 from minilingua.training.saving import Saved, Saver
 from minilingua.training.stop_request import StopRequest
@@ -43,6 +44,8 @@ class TrainingLoop:
     is_writer: bool
     """This rank writes events, best weights and to the terminal."""
     progress: Progress = field(default_factory=lambda: Progress(step=0, history=()))
+    peak: float | None = None
+    """Operations a second that all ranks' devices are made for, if that is known."""
     console: Console = field(default_factory=Console)
     _last: StepEvent | None = None
     _saver: Saver = field(init=False)
@@ -98,15 +101,26 @@ class TrainingLoop:
         if not self.is_writer:
             return
         self.run.add(event)
+        clock = self.engine.clock
+        flops = step_flops(
+            self.engine.params.model, self.engine.model.unpadded_vocab_size, clock.work
+        )
+        mfu = None if self.peak is None else flops / seconds / self.peak
         self.run.telemetry.write(
             "step",
             step=step,
             seconds=seconds,
+            data_seconds=clock.data,
+            compute_seconds=clock.compute,
+            optimizer_seconds=clock.optimizer,
             tokens_per_second=event.tokens / seconds,
             supervised_tokens_per_second=event.supervised_tokens / seconds,
+            conversations_per_second=event.conversations / seconds,
+            flops_per_second=flops / seconds,
+            mfu=mfu,
             memory_mb=_peak_memory_mb(),
         )
-        self.console.step(event, event.tokens / seconds)
+        self.console.step(event, seconds, mfu)
 
     def _evaluation_is_due(self, steps: int) -> bool:
         step, history = self.progress.step, self.progress.history

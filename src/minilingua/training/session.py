@@ -25,6 +25,7 @@ from minilingua.training.base import read_base
 from minilingua.training.console import say
 from minilingua.training.data import open_split
 from minilingua.training.engine import Engine, build_engine
+from minilingua.training.flops import peak_flops
 from minilingua.training.inputs import TrainingInputs, check_ranks, read_inputs
 from minilingua.training.layout import Layout
 from minilingua.training.loop import TrainingLoop
@@ -132,7 +133,15 @@ def _build_loop(
         run=run,
         stop=stop,
         is_writer=is_writer,
+        peak=_peak(params.train.precision, layout),
     )
+
+
+def _peak(precision: str, layout: Layout) -> float | None:
+    if not torch.cuda.is_available():
+        return None
+    one = peak_flops(torch.cuda.get_device_name(), precision)
+    return None if one is None else one * layout.ranks
 
 
 def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs, layout: Layout) -> EndEvent | None:
@@ -148,6 +157,7 @@ def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs, layout: Layout)
         world_size=layout.ranks,
         layout=layout.explain(),
         parameters=parameters,
+        peak_flops=loop.peak,
     )
     _introduce(engine, parameters, layout)
     try:
