@@ -58,6 +58,11 @@ COMMANDS: dict[str, Command] = {
         for name, target, summary in (
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
             (
+                "preflight",
+                "minilingua.launch.train:preflight",
+                "try what a training needs before it is spent",
+            ),
+            (
                 "verify-restart",
                 "minilingua.launch.verify_restart:main",
                 "certify that a killed training loses nothing",

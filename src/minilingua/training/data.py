@@ -125,6 +125,17 @@ class PlannedSplit:
             work=StepWork(tokens=rows, targets=supervised, squared_lengths=squares),
         )
 
+    def pack_rows(self) -> npt.NDArray[np.int64]:
+        """Returns [packs] how many rows of the model each pack takes."""
+        plan = self.plan
+        rows = np.zeros(len(plan.conversations), dtype=np.int64)
+        languages = plan.language_indices()
+        for code, language in self.languages.items():
+            mine = np.flatnonzero(languages == _INDEX[code])
+            rows[mine] = language.rows_needed[plan.rows()[mine]]
+        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows)])
+        return np.diff(bounds[plan.pack_offsets.astype(np.int64)])
+
     def totals(self) -> TokenTotals:
         """Counts the whole plan, every epoch of it."""
         tokens = supervised = without = 0
