@@ -77,6 +77,11 @@ COMMANDS: dict[str, Command] = {
                 "build a released model again and grade it",
             ),
             (
+                "preflight",
+                "minilingua.launch.train:preflight",
+                "try what a training needs before it is spent",
+            ),
+            (
                 "verify-restart",
                 "minilingua.launch.verify_restart:main",
                 "certify that a killed training loses nothing",
@@ -85,6 +90,11 @@ COMMANDS: dict[str, Command] = {
                 "early-stopping",
                 "minilingua.tracking.stopping_replay:main",
                 "replay decisions, also under another rule",
+            ),
+            (
+                "throughput",
+                "minilingua.tracking.throughput:main",
+                "where the time of a training went",
             ),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("relocate", "minilingua.tracking.relocate:main", "after the repository was moved"),

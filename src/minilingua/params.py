@@ -284,6 +284,17 @@ class EarlyStoppingParams(Section):
     """Evaluations in a row with a worse language end the training too, after patience of them."""
 
 
+class SpikeParams(Section):
+    """What is done about losses that jump."""
+
+    threshold: Annotated[float, Field(gt=0)] | None
+    """A loss above the median of those before by more (nats) is a spike; null: none is."""
+    window: Count
+    """Steps before that the median is of."""
+    patience: Count
+    """Spikes in a row that end the training; the last state from before them is kept."""
+
+
 class ParallelParams(Section):
     """How the ranks (processes) share a training.
 
@@ -340,6 +351,8 @@ class TrainParams(Section):
     """Checkpoints for resuming that are kept beside the best one."""
     early_stopping: EarlyStoppingParams
     """When to stop before the plan ends."""
+    spikes: SpikeParams
+    """What is done about losses that jump."""
     precision: Literal["fp32", "bf16"]
     """Arithmetic of the forward and backward pass; master weights are fp32."""
     profile: Literal["bitwise", "fast"]

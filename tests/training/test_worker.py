@@ -70,6 +70,11 @@ def test_a_run_ends_with_its_outputs_and_records(finished: Workspace) -> None:
     assert kinds[-1] == "end"
     assert telemetry[-1]["status"] == "finished"
     assert kinds.count("step") == 12
+    step = next(record for record in telemetry if record["kind"] == "step")
+    parts = [step[f"{name}_seconds"] for name in ("data", "compute", "optimizer")]
+    assert min(parts) > 0
+    assert sum(parts) <= step["seconds"]
+    assert step["flops_per_second"] > 0
     assert kinds.count("evaluation") == 4
     assert kinds.count("save") == 2
     saved = json.loads((finished.root / "models/megatron/model.json").read_text())

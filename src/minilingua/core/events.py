@@ -92,6 +92,19 @@ class DecisionEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeEvent:
+    """The loss of a step was far above those before."""
+
+    step: int
+    loss: float
+    median: float
+    """Of the losses before."""
+    in_a_row: int
+    """Spikes up to this step without one between that was none; counted up to patience."""
+    kind: Literal["spike"] = "spike"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndEvent:
     """The training is over."""
 
@@ -103,14 +116,15 @@ class EndEvent:
     kind: Literal["end"] = "end"
 
 
-Event = StepEvent | EvaluationEvent | DecisionEvent | EndEvent
+Event = StepEvent | SpikeEvent | EvaluationEvent | DecisionEvent | EndEvent
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "step": TypeAdapter(StepEvent),
+    "spike": TypeAdapter(SpikeEvent),
     "evaluation": TypeAdapter(EvaluationEvent),
     "decision": TypeAdapter(DecisionEvent),
     "end": TypeAdapter(EndEvent),
 }
-_ORDER = {"step": 0, "evaluation": 1, "decision": 2, "end": 3}
+_ORDER = {"step": 0, "spike": 1, "evaluation": 2, "decision": 3, "end": 4}
 
 
 def append_event(path: Path, event: Event) -> None:

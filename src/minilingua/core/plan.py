@@ -63,6 +63,10 @@ class SplitPlan:
         """Returns [n] the language index of each conversation."""
         return (self.conversations >> np.uint64(_ROW_BITS)).astype(np.int64)
 
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Returns [n] the row in its language's token file of each conversation."""
+        return (self.conversations & np.uint64((1 << _ROW_BITS) - 1)).astype(np.int64)
+
     def packs_of_step(self, step: int) -> range:
         """Returns the pack numbers of a step, 0-based."""
         return range(int(self.step_offsets[step]), int(self.step_offsets[step + 1]))

@@ -27,12 +27,22 @@ class Console:
                 total=steps, initial=step, unit="step", dynamic_ncols=True, file=sys.stderr
             )
 
-    def step(self, event: StepEvent, tokens_per_second: float) -> None:
-        """Moves the bar by a step."""
+    def step(self, event: StepEvent, seconds: float, mfu: float | None) -> None:
+        """Moves the bar by a step.
+
+        Args:
+            event: the step.
+            seconds: that it took.
+            mfu: model-FLOPs utilisation, if the device's peak is known.
+        """
         if self.bar is not None:
-            self.bar.set_postfix_str(
-                f"loss {event.loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False
-            )
+            shown = [
+                f"loss {event.loss:.3f}",
+                f"{event.tokens / seconds:,.0f} tokens/s",
+                f"{event.supervised_tokens / seconds:,.0f} supervised",
+                *([] if mfu is None else [f"MFU {mfu:.1%}"]),
+            ]
+            self.bar.set_postfix_str(", ".join(shown), refresh=False)
             self.bar.update()
 
     def evaluation(

@@ -28,6 +28,7 @@ from minilingua.core.records import Split
 from minilingua.core.seeding import content_id
 from minilingua.core.tokens import TokenFile, open_token_file
 from minilingua.megatron_model.documents import PackedDocuments, pack_documents
+from minilingua.training.flops import StepWork
 from minilingua.training.inputs import TOKENS
 
 
@@ -59,6 +60,8 @@ class StepContents:
     """Packs that have no supervised token: they cost time and teach nothing."""
     sample_digest: str
     """``content_id`` over the conversation ids, in their order."""
+    work: StepWork
+    """What its operations are counted from: the rows that the model sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ class PlannedSplit:
 
     def contents(self, step: int) -> StepContents:
         """Counts a step (0-based)."""
-        tokens = supervised = without = 0
+        tokens = supervised = without = rows = squares = 0
         ids: list[str] = []
         for number in self.plan.packs_of_step(step):
             before = supervised
@@ -108,6 +111,9 @@ class PlannedSplit:
                 offsets = language.file.offsets
                 tokens += int(offsets[ref.row + 1]) - int(offsets[ref.row])
                 supervised += int(language.supervised[ref.row])
+                length = int(language.rows_needed[ref.row])
+                rows += length
+                squares += length * length
                 ids.append(f"{int(language.file.ids[ref.row]):016x}")
             without += supervised == before
         return StepContents(
@@ -116,7 +122,19 @@ class PlannedSplit:
             conversations=len(ids),
             packs_without_targets=without,
             sample_digest=content_id("".join(ids)),
+            work=StepWork(tokens=rows, targets=supervised, squared_lengths=squares),
         )
+
+    def pack_rows(self) -> npt.NDArray[np.int64]:
+        """Returns [packs] how many rows of the model each pack takes."""
+        plan = self.plan
+        rows = np.zeros(len(plan.conversations), dtype=np.int64)
+        languages = plan.language_indices()
+        for code, language in self.languages.items():
+            mine = np.flatnonzero(languages == _INDEX[code])
+            rows[mine] = language.rows_needed[plan.rows()[mine]]
+        bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows)])
+        return np.diff(bounds[plan.pack_offsets.astype(np.int64)])
 
     def totals(self) -> TokenTotals:
         """Counts the whole plan, every epoch of it."""

@@ -1,9 +1,10 @@
 """The engine: model, data parallelism, optimizer and schedule, and one optimizer step with them."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ from minilingua.megatron_model.megatron import (
 from minilingua.megatron_model.parallel import seed_random_states
 from minilingua.megatron_model.weights import load_tensors, read_tensors
 from minilingua.params import Params
-from minilingua.training.data import PlannedSplit
+from minilingua.training.data import MicroBatch, PlannedSplit
+from minilingua.training.flops import StepWork
 from minilingua.training.loss import forward_step
 from minilingua.training.optimizer import build_optimizer, build_scheduler
 from minilingua.training.optimizer_state import read_weight
@@ -33,6 +35,30 @@ from minilingua.training.optimizer_state import read_weight
 
 class DivergenceError(MiniLinguaError):
     """A loss or gradient is not a finite number."""
+
+
+@dataclass(slots=True)
+class StepClock:
+    """Where the time of the last step went, seconds; the rest is bookkeeping."""
+
+    data: float = 0.0
+    """Waiting for micro batches to be made."""
+    compute: float = 0.0
+    """Forward and backward, the exchange of gradients included."""
+    optimizer: float = 0.0
+    """Clipping and update."""
+    work: StepWork = field(default_factory=lambda: StepWork(tokens=0, targets=0, squared_lengths=0))
+    """Of all ranks."""
+
+    def waiting(self, batches: Iterator[MicroBatch]) -> Iterator[MicroBatch]:
+        """Yields the micro batches and counts the time that each takes to come."""
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.data += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +76,7 @@ class Engine:
     """Data-parallel rank of this process."""
     ranks: int
     """Number of data-parallel ranks."""
+    clock: StepClock = field(default_factory=StepClock)
 
     def train_step(self, step: int) -> StepEvent:
         """Trains step ``step``, counted from 1, which is the plan's step ``step - 1``.
@@ -58,7 +85,9 @@ class Engine:
             DataError: no token of the step is supervised.
             DivergenceError: the loss or the gradient is not finite.
         """
+        clock, began = self.clock, time.perf_counter()
         contents = self.train.contents(step - 1)
+        clock.work, clock.data = contents.work, time.perf_counter() - began
         if contents.supervised_tokens == 0:
             raise DataError(f"data/plan: step {step} has no supervised token to learn from")
         train = self.params.train
@@ -72,7 +101,7 @@ class Engine:
         self.optimizer.zero_grad()
         logged = get_forward_backward_func()(
             forward_step_func=forward_step,
-            data_iterator=self.train.micro_batches(step - 1, **share),
+            data_iterator=clock.waiting(self.train.micro_batches(step - 1, **share)),
             model=[self.parallel_model],
             num_microbatches=self.train.number_of_micro_batches(step - 1, **share),
             seq_length=1,  # of no effect without pipeline stages
@@ -82,12 +111,15 @@ class Engine:
         loss = self._sum_of(logged) / contents.supervised_tokens
         if not math.isfinite(loss):
             raise DivergenceError(f"step {step}: the loss is {loss}; a lower train.lr may help")
+        computed = time.perf_counter()
+        clock.compute = computed - began - clock.data
         self.scheduler.step(1)
         _, grad_norm, _ = self.optimizer.step()
         if not math.isfinite(grad_norm):
             raise DivergenceError(
                 f"step {step}: the gradient's norm is {grad_norm}; a lower train.lr may help"
             )
+        clock.optimizer = time.perf_counter() - computed
         return StepEvent(
             step=step,
             loss=loss,

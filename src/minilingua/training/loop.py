@@ -7,14 +7,11 @@ An evaluation is due before the first step, every ``eval_interval`` steps, and a
 is saved every ``save_interval`` steps, while training goes on, and when a stop is requested.
 """
 
-import resource
 import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-
-from minilingua.core.events import EndEvent, EvaluationEvent, StepEvent
+from minilingua.core.events import EndEvent, EvaluationEvent, SpikeEvent, StepEvent
 from minilingua.training.checkpoint import (
     Progress,
     complete_checkpoints,
@@ -25,10 +22,13 @@ from minilingua.training.checkpoint import (
 from minilingua.training.console import Console, say
 from minilingua.training.data import PlannedSplit
 from minilingua.training.early_stopping import decide, evaluated
-from minilingua.training.engine import Engine
+from minilingua.training.engine import DivergenceError, Engine
 from minilingua.training.evaluate import evaluate
+from minilingua.training.flops import step_flops
+from minilingua.training.memory import peak_memory_mb
 from minilingua.training.run_directory import RunDirectory
 from minilingua.training.saving import Saved, Saver
+from minilingua.training.spikes import find_spike
 from minilingua.training.stop_request import StopRequest
 
 
@@ -43,8 +43,13 @@ class TrainingLoop:
     is_writer: bool
     """This rank writes events, best weights and to the terminal."""
     progress: Progress = field(default_factory=lambda: Progress(step=0, history=()))
+    peak: float | None = None
+    """Operations a second that all ranks' devices are made for, if that is known."""
     console: Console = field(default_factory=Console)
     _last: StepEvent | None = None
+    _losses: list[float] = field(default_factory=list)
+    _in_spike: bool = False
+    _spikes_end_it: bool = False
     _saver: Saver = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +82,7 @@ class TrainingLoop:
                     self._save()
                 self._note(self._saver.poll())
                 self._step()
+                self._stop_at_spikes()
         finally:
             self.console.end()
 
@@ -85,6 +91,8 @@ class TrainingLoop:
         if path is None:
             return
         self.progress = load_checkpoint(self.engine, path)
+        events = (event for event in self.run.events() if event.step <= self.progress.step)
+        self._losses = [event.loss for event in events if isinstance(event, StepEvent)]
         if self.is_writer:
             say(f"going on from step {self.progress.step}")
 
@@ -95,18 +103,66 @@ class TrainingLoop:
         seconds = time.perf_counter() - began
         self.progress = Progress(step=step, history=self.progress.history)
         self._last = event
+        spike = self._notice_spike(event)
         if not self.is_writer:
             return
         self.run.add(event)
+        if spike is not None:
+            self._report_spike(spike)
+        clock = self.engine.clock
+        flops = step_flops(
+            self.engine.params.model, self.engine.model.unpadded_vocab_size, clock.work
+        )
+        mfu = None if self.peak is None else flops / seconds / self.peak
         self.run.telemetry.write(
             "step",
             step=step,
             seconds=seconds,
+            data_seconds=clock.data,
+            compute_seconds=clock.compute,
+            optimizer_seconds=clock.optimizer,
             tokens_per_second=event.tokens / seconds,
             supervised_tokens_per_second=event.supervised_tokens / seconds,
-            memory_mb=_peak_memory_mb(),
+            conversations_per_second=event.conversations / seconds,
+            flops_per_second=flops / seconds,
+            mfu=mfu,
+            memory_mb=peak_memory_mb(),
         )
-        self.console.step(event, event.tokens / seconds)
+        self.console.step(event, seconds, mfu)
+
+    def _notice_spike(self, event: StepEvent) -> SpikeEvent | None:
+        """Returns the spike of a step, if it is one."""
+        rule = self.engine.params.train.spikes
+        # Enough to see a whole row of spikes, each before its own window.
+        self._losses = [*self._losses, event.loss][-(rule.window + rule.patience) :]
+        spike = find_spike(self._losses, rule, event.step)
+        self._in_spike = spike is not None
+        self._spikes_end_it = spike is not None and spike.in_a_row >= rule.patience
+        return spike
+
+    def _report_spike(self, spike: SpikeEvent) -> None:
+        self.run.add(spike)
+        say(
+            f"step {spike.step}: the loss {spike.loss:.3f} is far above {spike.median:.3f}, the "
+            f"median of those before ({spike.in_a_row} in a row)"
+        )
+
+    def _stop_at_spikes(self) -> None:
+        """Ends a training whose loss stays up.
+
+        Raises:
+            DivergenceError: as many spikes in a row as patience.
+        """
+        if not self._spikes_end_it:
+            return
+        self._note(self._saver.wait())
+        states = complete_checkpoints(self.run.checkpoints)
+        kept = f"the state of step {states[-1]} is kept" if states else "no state was saved before"
+        raise DivergenceError(
+            f"step {self.progress.step}: the loss was far above the median of those before for "
+            f"{self.engine.params.train.spikes.patience} steps in a row; {kept}; a lower train.lr "
+            "or train.clip_grad may help"
+        )
 
     def _evaluation_is_due(self, steps: int) -> bool:
         step, history = self.progress.step, self.progress.history
@@ -141,7 +197,8 @@ class TrainingLoop:
 
     def _save_is_due(self) -> bool:
         step = self.progress.step
-        return step > 0 and step % self.engine.params.train.save_interval == 0
+        due = step > 0 and step % self.engine.params.train.save_interval == 0
+        return due and not self._in_spike  # what follows a jump may be no good
 
     def _save(self) -> None:
         """Begins to save, after the state before it is there."""
@@ -187,10 +244,3 @@ class TrainingLoop:
         if self.is_writer:
             self.run.add(event)
         return event
-
-
-def _peak_memory_mb() -> float:
-    """Returns this process's largest memory so far: on the GPU if it has one."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -23,12 +23,14 @@ from minilingua.megatron_model.parallel import (
 from minilingua.params import Params, TrainParams
 from minilingua.training.base import read_base
 from minilingua.training.console import say
-from minilingua.training.data import open_split
+from minilingua.training.data import PlannedSplit, open_split
 from minilingua.training.engine import Engine, build_engine
+from minilingua.training.flops import peak_flops
 from minilingua.training.inputs import TrainingInputs, check_ranks, read_inputs
 from minilingua.training.layout import Layout
 from minilingua.training.loop import TrainingLoop
-from minilingua.training.run_directory import RunDirectory
+from minilingua.training.preflight import check_disk, try_training
+from minilingua.training.run_directory import RUNS, RunDirectory
 from minilingua.training.run_key import RunIdentity
 from minilingua.training.stop_request import StopRequest
 
@@ -81,6 +83,24 @@ def train(
         return _train_on_record(loop, inputs, layout)
 
 
+def preflight(params: Params, layout: Layout, *, is_writer: bool) -> None:
+    """Checks all that a training needs and tries its largest micro batch; writes nothing.
+
+    Raises:
+        MiniLinguaError: the training would not run.
+    """
+    inputs = read_inputs(params.model)
+    check_ranks(inputs.plan.splits["train"], layout)
+    disk = check_disk(params, inputs.vocab_size, RUNS)
+    _configure_torch(params.train)
+    with quiet(), _process_group(params.seed, layout), lost_ranks_told():
+        engine, _ = _open(params, inputs, layout)
+        found = try_training(engine, params, layout, disk)
+    if is_writer:
+        for line in found.lines():
+            say(line)
+
+
 @contextmanager
 def _process_group(seed: int, layout: Layout) -> Iterator[None]:
     initialise(seed, tensor=layout.tensor, pipeline=layout.pipeline)
@@ -112,6 +132,19 @@ def _build_loop(
     *,
     is_writer: bool,
 ) -> TrainingLoop:
+    engine, validation = _open(params, inputs, layout)
+    return TrainingLoop(
+        engine=engine,
+        validation=validation,
+        run=run,
+        stop=stop,
+        is_writer=is_writer,
+        peak=_peak(params.train.precision, layout),
+    )
+
+
+def _open(params: Params, inputs: TrainingInputs, layout: Layout) -> tuple[Engine, PlannedSplit]:
+    """Returns the engine of this rank, and the validation split."""
     backend = choose_backend(params.train.attention, params.train.precision)
     base = read_base(params.model)
 
@@ -126,13 +159,14 @@ def _build_loop(
     engine = build_engine(
         params, base.tensors, vocab_size=base.vocab_size, backend=backend, train=opened("train")
     )
-    return TrainingLoop(
-        engine=engine,
-        validation=opened("validation"),
-        run=run,
-        stop=stop,
-        is_writer=is_writer,
-    )
+    return engine, opened("validation")
+
+
+def _peak(precision: str, layout: Layout) -> float | None:
+    if not torch.cuda.is_available():
+        return None
+    one = peak_flops(torch.cuda.get_device_name(), precision)
+    return None if one is None else one * layout.ranks
 
 
 def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs, layout: Layout) -> EndEvent | None:
@@ -148,6 +182,7 @@ def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs, layout: Layout)
         world_size=layout.ranks,
         layout=layout.explain(),
         parameters=parameters,
+        peak_flops=loop.peak,
     )
     _introduce(engine, parameters, layout)
     try:

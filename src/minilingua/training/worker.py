@@ -38,8 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--fresh", action="store_true", help="forget this training's run directory and train anew"
     )
+    parser.add_argument(
+        "--preflight",
+        action="store_true",
+        help="check all that the training needs, try its largest micro batch, tell what it will "
+        "take, and train nothing",
+    )
     arguments = parser.parse_args(argv)
     try:
+        if arguments.preflight:
+            return _preflight(load_params())
         return _run(load_params(), fresh=arguments.fresh)
     except (MiniLinguaError, OSError) as error:
         told = output_error(error) if isinstance(error, OSError) else error
@@ -80,6 +88,15 @@ def _run(params: Params, *, fresh: bool) -> int:
             end = trained
         if is_writer:
             _publish(run, end)
+    return 0
+
+
+def _preflight(params: Params) -> int:
+    layout = plan_layout(params, int(os.environ.get("WORLD_SIZE", "1")))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from minilingua.training.session import preflight
+
+    preflight(params, layout, is_writer=int(os.environ.get("RANK", "0")) == 0)
     return 0
 
 
