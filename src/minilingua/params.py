@@ -387,6 +387,14 @@ class EvaluateParams(Section):
     """Tokens (padding included) of one forward call."""
     max_items: Count | None
     """Multiple-choice questions a language at most; null: all of test."""
+    generated_items: Annotated[int, Field(ge=0)] | None
+    """Of these, questions a language that are answered by generation as well; null: all."""
+    open_prompts: Annotated[int, Field(ge=0)]
+    """Open prompts a language that both models answer, for stop rate, repetition and language."""
+    max_new_tokens: Count
+    """Tokens of an open answer at most."""
+    resamples: Count
+    """Resamples of confidence intervals and paired tests."""
 
 
 class Params(Section):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,17 @@ def tiny_llama(seed: int = 0, vocab_size: int = 320) -> Any:
             eos_token_id=END,
         )
         return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    """Tiny models: a second thread only waits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minilingua.evaluation.model.THREADS", 1)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -237,7 +248,9 @@ def params_for() -> Callable[..., Any]:
     defaults = load_params(root / "params.yaml")
 
     def make(**evaluate: Any) -> Any:
-        section = defaults.evaluate.model_copy(update={"batch_tokens": 256, **evaluate})
+        section = defaults.evaluate.model_copy(
+            update={"batch_tokens": 256, "resamples": 100, "max_new_tokens": 6, **evaluate}
+        )
         return defaults.model_copy(update={"languages": ("en", "fi"), "evaluate": section})
 
     return make

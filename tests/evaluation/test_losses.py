@@ -20,17 +20,22 @@ from minilingua.core.tokens import (
 )
 from minilingua.evaluation.losses import (
     Passage,
+    content_nats,
     derangement,
-    loss_scores,
+    loss_items,
     model_nats,
     open_split,
     passages_of,
-    ratio,
     requests_of,
+    text_bytes,
     unigram_nats,
     with_shuffled_prompts,
 )
 from minilingua.evaluation.model import log_likelihoods
+from minilingua.evaluation.prompts import PromptEncoder
+from minilingua.evaluation.result_log import ResultLog
+
+from .conftest import LINES_TEMPLATE, plain_conversation, write_tokenizer
 
 
 def token_file(path: Path, *rows: tuple[list[int], list[int]]) -> TokenFile:
@@ -80,7 +85,9 @@ def test_loss_equals_cross_entropy_of_transformers(model: Any, tmp_path: Path) -
         ([2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 3], [0, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1]),
     ]
     passages = passages_of({"en": token_file(tmp_path / "en", *rows)})
-    nats = model_nats(passages, log_likelihoods(model, requests_of(passages), 16, "test"))
+    nats = model_nats(
+        passages, log_likelihoods(model, requests_of(passages), 16, "test", ResultLog())
+    )
     for (tokens, mask), found in zip(rows, nats, strict=True):
         labels = [token if flag else -100 for token, flag in zip(tokens, mask, strict=True)]
         with torch.inference_mode():
@@ -124,32 +131,40 @@ def test_unigram_loss_by_hand(tmp_path: Path) -> None:
     assert nats.tolist() == pytest.approx([-math.log(0.4) - math.log(0.2), -math.log(0.1)])
 
 
-def test_ratio_weights_tokens_and_takes_conversations_as_draws() -> None:
-    nats, tokens = np.array([2.0, 9.0, 1.0]), np.array([1, 4, 1])
-    value, stderr = ratio(nats, tokens)
-    assert value == pytest.approx(2.0)
-    # Residuals 0, 1, -1 over 6 tokens.
-    assert stderr == pytest.approx(math.sqrt(3 / 2 * 2) / 6)
-    assert ratio(np.array([3.0]), np.array([2])) == (1.5, None)
-
-
-def test_equal_lengths_give_the_usual_standard_error_of_a_mean() -> None:
-    nats = np.array([1.0, 2.0, 4.0, 4.5])
-    _, stderr = ratio(nats * 5, np.array([5, 5, 5, 5]))
-    assert stderr == pytest.approx(nats.std(ddof=1) / 2)
-
-
-def test_scores_per_language_and_over_all() -> None:
+def test_items_hold_totals_and_weights() -> None:
     passages = [passage(0, "en", 1), passage(1, "en", 3), passage(2, "fi", 4)]
-    scores = loss_scores("base", "loss", passages, np.array([1.0, 5.0, 2.0]))
-    assert [(s.language, s.value, s.n) for s in scores] == [
-        ("en", 1.5, 4),
-        ("fi", 0.5, 4),
-        ("all", 1.0, 8),
+    content = {passages[0].id: (math.log(2) * 3, 4), passages[1].id: (0.0, 0)}
+    content[passages[2].id] = (math.log(2), 2)
+    items = loss_items("base", "loss", passages, np.array([1.0, 5.0, 2.0]), content)
+    assert [item.values["nats_per_supervised_token"] for item in items] == [
+        (1.0, 1.0),
+        (5.0, 3.0),
+        (2.0, 4.0),
     ]
-    assert {(s.metric, s.answer_format, s.instruction_language) for s in scores} == {
-        ("nats_per_supervised_token", None, None)
-    }
+    assert items[0].values["bits_per_byte"] == pytest.approx((3.0, 4.0))
+    assert "bits_per_byte" not in items[1].values  # says nothing: there is no byte to divide by
+    assert items[2].values["bits_per_byte"] == pytest.approx((1.0, 2.0))
+    assert "bits_per_byte" not in loss_items("base", "x", passages, np.zeros(3))[0].values
+
+
+def test_ends_of_turns_are_no_text() -> None:
+    item = Passage(
+        id="a",
+        language="en",
+        prompt=np.array([2]),
+        answer=np.array([5, 3, 6, 7, 3]),
+        mask=np.array([True, True, False, True, True]),
+    )
+    values = np.array([-1.0, -2.0, -4.0, -8.0, -16.0])
+    assert model_nats([item], [[values]]).tolist() == [27.0]
+    assert content_nats([item], [[values]], end_of_turn=3).tolist() == [9.0]
+
+
+def test_bytes_are_those_of_the_assistant(encoder: PromptEncoder, tmp_path: Path) -> None:
+    conversation = plain_conversation(1, "Wer?", " käse ", "de")
+    assert text_bytes([conversation], encoder) == {conversation.id: 7}
+    stripping = PromptEncoder(write_tokenizer(tmp_path, LINES_TEMPLATE))
+    assert text_bytes([conversation], stripping) == {conversation.id: 5}
 
 
 @pytest.mark.usefixtures("world")

@@ -18,6 +18,7 @@ from minilingua.evaluation.model import (
     log_likelihoods,
     reproducible_arithmetic,
 )
+from minilingua.evaluation.result_log import ResultLog
 
 from .conftest import tiny_llama
 
@@ -52,7 +53,7 @@ def one_by_one(model: Any, request: Request) -> list[np.ndarray[Any, Any]]:
 def test_equals_scoring_each_branch_alone(
     model: Any, requests: list[Request], batch_tokens: int
 ) -> None:
-    found = log_likelihoods(model, requests, batch_tokens, "test")
+    found = log_likelihoods(model, requests, batch_tokens, "test", ResultLog())
     assert len(found) == len(requests)
     for request, branches in zip(requests, found, strict=True):
         for values, expected in zip(branches, one_by_one(model, request), strict=True):
@@ -69,7 +70,7 @@ def test_a_prefix_is_read_once_for_all_its_requests(model: Any) -> None:
         for branches in (((5, 6), (7,)), ((5, 6, 8),), ((9,), (5, 6)))
     ]
     try:
-        found = log_likelihoods(model, shared, 64, "test")
+        found = log_likelihoods(model, shared, 64, "test", ResultLog())
     finally:
         hook.remove()
     assert read == [4 + 1 + 2 + 1]  # of a branch, all but the last token
@@ -90,6 +91,7 @@ def test_batches_hold_no_more_tokens_than_asked(model: Any) -> None:
             [Request(prefix=(1,) * length, branches=((2,), (3, 4))) for length in range(1, 30)],
             40,
             "test",
+            ResultLog(),
         )
     finally:
         hook.remove()
@@ -103,7 +105,7 @@ def test_same_bytes_again_whatever_the_thread_count_was(model: Any) -> None:
 
     def score() -> bytes:
         with reproducible_arithmetic():
-            found = log_likelihoods(model, wanted, 64, "test")
+            found = log_likelihoods(model, wanted, 64, "test", ResultLog())
         return b"".join(values.tobytes() for branches in found for values in branches)
 
     before = torch.get_num_threads()

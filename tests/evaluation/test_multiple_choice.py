@@ -1,22 +1,20 @@
 """Which questions are asked, what counts as answered, and the figures made of it."""
 
-import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import read_jsonl, write_jsonl
-from minilingua.core.records import ANSWER_FORMATS, Conversation, InstructionExample, Score
+from minilingua.core.records import ANSWER_FORMATS, Conversation, InstructionExample
 from minilingua.evaluation.multiple_choice import (
-    Outcome,
     Question,
-    accuracy_scores,
-    binomial_stderr,
-    judge,
+    by_generation,
+    by_likelihood,
+    generated_questions,
     load_questions,
+    prompts_of,
     requests_of,
 )
 from minilingua.evaluation.prompts import PromptEncoder
@@ -52,15 +50,6 @@ def question(
     )
 
 
-def figure(scores: list[Score], **wanted: Any) -> Score:
-    found = [s for s in scores if all(getattr(s, name) == value for name, value in wanted.items())]
-    assert len(found) == 1, found
-    return found[0]
-
-
-OVERALL = {"language": "all", "answer_format": "all", "instruction_language": "all"}
-
-
 @pytest.mark.usefixtures("world")
 def test_every_test_question_in_every_format() -> None:
     questions = load_questions(["en", "fi"], max_items=None)
@@ -82,8 +71,8 @@ def test_questions_without_a_fact_are_neither_seen_nor_unseen(world: Path) -> No
     write_jsonl(path, [mcqa_example(row.key, "text", fact=None) for row in rows])
     questions = load_questions(["en"], max_items=None)
     assert [q.seen for q in questions] == [None] * 4
-    scores = accuracy_scores("base", questions, [Outcome(by_mean=True, by_sum=True)] * 4)
-    assert {score.task for score in scores} == {"mcqa"}
+    likelihoods = [[np.array([-1.0])] * len(q.choice.candidates) for q in questions]
+    assert {item.subsets for item in by_likelihood("base", questions, likelihoods)} == {()}
 
 
 @pytest.mark.usefixtures("world")
@@ -149,52 +138,46 @@ def test_requests_hold_one_branch_a_candidate(encoder: PromptEncoder) -> None:
 
 def test_mean_and_sum_may_disagree() -> None:
     long, short = np.array([-1.0, -1.0, -1.0]), np.array([-2.0])
-    asked = question(options=2, answer=0)
-    assert judge([asked], [[long, short]]) == [Outcome(by_mean=True, by_sum=False)]
-    asked = question(options=2, answer=1)
-    assert judge([asked], [[long, short]]) == [Outcome(by_mean=False, by_sum=True)]
+    for answer, by_mean, by_sum in ((0, 1.0, 0.0), (1, 0.0, 1.0)):
+        asked = question(options=2, answer=answer)
+        (item,) = by_likelihood("base", [asked], [[long, short]])
+        assert item.values == {
+            "accuracy": (by_mean, 1.0),
+            "accuracy_unnormalized": (by_sum, 1.0),
+            "chance": (0.5, 1.0),
+        }
+        assert (item.model, item.task, item.item) == ("base", "mcqa", "key")
+        assert (item.answer_format, item.instruction_language) == ("text", "native")
 
 
-def test_accuracy_chance_and_standard_error() -> None:
-    questions = [question(options=n) for n in (2, 4, 4, 5)]
-    right = Outcome(by_mean=True, by_sum=False)
-    wrong = Outcome(by_mean=False, by_sum=False)
-    scores = accuracy_scores("result", questions, [right, right, right, wrong])
-    accuracy = figure(scores, metric="accuracy", **OVERALL)
-    assert (accuracy.model, accuracy.value, accuracy.n) == ("result", 0.75, 4)
-    assert accuracy.stderr == pytest.approx(math.sqrt(0.75 * 0.25 / 4))
-    chance = figure(scores, metric="chance", **OVERALL)
-    assert chance.value == pytest.approx((1 / 2 + 1 / 4 + 1 / 4 + 1 / 5) / 4)
-    assert chance.stderr is None
-    of_sums = figure(scores, metric="accuracy_unnormalized", **OVERALL | {"answer_format": "text"})
-    assert of_sums.value == 0
+def test_generated_answers_are_right_wrong_or_unparsable() -> None:
+    asked = question("letter", options=4, answer=1, seen=True, instruction="en")
+    answers = ["**B)** option 1", "C", "I do not know."]
+    items = by_generation("result", [asked] * 3, answers)
+    assert [item.values["accuracy"][0] for item in items] == [1.0, 0.0, 0.0]
+    assert [item.values["unparsable"][0] for item in items] == [0.0, 0.0, 1.0]
+    assert [item.values["chance"] for item in items] == [(0.25, 1.0)] * 3
+    assert {(i.task, i.subsets, i.instruction_language) for i in items} == {
+        ("mcqa_generated", ("seen_facts",), "en")
+    }
 
 
-@pytest.mark.parametrize(
-    ("share", "n", "expected"), [(0.0, 10, 0.0), (1.0, 3, 0.0), (0.5, 100, 0.05), (0.2, 4, 0.2)]
-)
-def test_binomial_stderr(share: float, n: int, expected: float) -> None:
-    assert binomial_stderr(share, n) == pytest.approx(expected)
+@pytest.mark.usefixtures("world")
+def test_the_first_questions_of_a_language_are_generated_in_all_forms() -> None:
+    questions = load_questions(["en", "fi"], max_items=None)
+    chosen = generated_questions(questions, 2)
+    assert {(q.language, q.key) for q in chosen} == {
+        (language, f"{language}-key-{number}") for language in ("en", "fi") for number in (0, 1)
+    }
+    assert len(chosen) == 2 * 2 * 3
+    assert generated_questions(questions, None) == questions
+    assert generated_questions(questions, 0) == []
 
 
-def test_groups_are_counted_apart_and_together() -> None:
-    questions = [
-        question("text", language="fi", instruction="fi", seen=True),
-        question("letter", language="fi", instruction="en", seen=False),
-        question("text", language="en", instruction="en", seen=True),
-    ]
-    outcomes = [Outcome(by_mean=right, by_sum=right) for right in (True, False, False)]
-    scores = accuracy_scores("base", questions, outcomes)
-
-    def accuracy(**group: str) -> tuple[float, int]:
-        score = figure(scores, metric="accuracy", **{"task": "mcqa", **OVERALL, **group})
-        return score.value, score.n
-
-    assert accuracy() == (1 / 3, 3)
-    assert accuracy(language="fi") == (1 / 2, 2)
-    assert accuracy(answer_format="text") == (1 / 2, 2)
-    assert accuracy(instruction_language="native") == (1, 1)
-    assert accuracy(instruction_language="en") == (0, 2)
-    assert accuracy(task="mcqa_seen_facts") == (1 / 2, 2)
-    assert accuracy(task="mcqa_unseen_facts") == (0, 1)
-    assert not [s for s in scores if s.language == "en" and s.instruction_language == "native"]
+def test_a_prompt_leaves_room_for_the_longest_candidate(encoder: PromptEncoder) -> None:
+    asked = question(options=2)
+    (request,), (prompt,) = requests_of([asked], encoder), prompts_of([asked], encoder)
+    assert prompt.tokens == request.prefix
+    longest = max(map(len, request.branches))
+    assert longest + 8 <= prompt.limit < longest + 16
+    assert prompt.limit % 8 == 0

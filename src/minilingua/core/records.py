@@ -98,6 +98,33 @@ class Conversation:
     fact: str | None = None
 
 
+ModelName = Literal["base", "result"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemResult:
+    """What one model made of one item of the evaluation; scores are sums over these.
+
+    A score is total / total weight over items: for an accuracy every item weighs 1, for a loss an
+    item weighs as many tokens as it has.
+    """
+
+    model: ModelName
+    task: str
+    """As in ``Score``, without the suffix of a subset."""
+    item: str
+    """``Conversation.key`` of a question, ``Conversation.id`` of a conversation. Items of a
+    language with the same name are one question in several forms: not independent."""
+    language: str
+    answer_format: str | None
+    instruction_language: str | None
+    subsets: tuple[str, ...]
+    """Parts of the items that are reported apart as well: task ``mcqa`` and subset ``seen_facts``
+    are also scored as the task ``mcqa_seen_facts``."""
+    values: dict[str, tuple[float, float]]
+    """Metric ─► total and weight."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contamination:
     """An evaluation item that was found in a training row."""
@@ -127,19 +154,27 @@ class Contamination:
 class Score:
     """One figure of ``reports/evaluation.json``."""
 
-    model: Literal["base", "result"]
+    model: ModelName
     task: str
-    """What was asked of it, such as ``mcqa``, ``mcqa_seen_facts``, ``mcqa_unseen_facts``, ``loss``,
-    ``loss_shuffled_prompts`` or ``unigram_loss``."""
+    """What was asked: ``mcqa`` (by likelihood), ``mcqa_generated``, ``answers`` (open prompts),
+    ``loss``, ``loss_shuffled_prompts``, ``unigram_loss``; with the name of a subset behind it
+    (``_seen_facts``, ``_unseen_facts``, ``_uncontaminated``) over a part of the items."""
     language: str
     """Language code, or ``all``."""
     answer_format: str | None
+    """``letter``, ``number``, ``text`` or ``all``; None where it does not apply."""
     instruction_language: str | None
-    """``en``, ``native`` or None where it does not apply."""
+    """``en``, ``native`` or ``all``; None where it does not apply."""
     metric: str
-    """``accuracy``, ``chance`` or ``nats_per_supervised_token``."""
+    """One of ``evaluation.metrics``."""
     value: float
     stderr: float | None
-    """Standard error of ``value`` over the ``n`` items, or None where it has none."""
+    """Standard error of ``value``, questions being the independent draws, or None where it has
+    none."""
+    low: float | None = None
+    """Lower end of the 95 % bootstrap interval."""
+    high: float | None = None
+    """Upper end of it."""
     n: int
-    """Items (accuracy) or supervised tokens (losses) behind it."""
+    """Items (accuracies, shares), supervised tokens (losses) or bytes (bits per byte) behind
+    it."""

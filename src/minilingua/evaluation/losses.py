@@ -1,4 +1,4 @@
-"""Losses on the test split, in nats per supervised token.
+"""Losses on the test split, in nats per supervised token, and in bits per byte of text.
 
 ``loss``                      what training minimises, on conversations that it never saw
 ``loss_shuffled_prompts``     the same answers, each after another conversation's prompt: how much
@@ -6,9 +6,8 @@
 ``unigram_loss``              a baseline that knows nothing but how often each token is an answer
                               token in the training split (add-one smoothing)
 
-The loss of a language is a ratio, total nats over total tokens; its standard error takes the
-conversations as the independent draws (delta method): with residuals e_i = nats_i - loss * n_i,
-stderr = sqrt(c / (c - 1) * sum e_i^2) / sum n_i over c conversations.
+Bits per byte compare models with different tokenizers: the loss of the answers' text, without the
+ends of turns, over its bytes in UTF-8. A loss is a ratio of sums over conversations.
 """
 
 import math
@@ -19,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from minilingua.core.records import Score, Split
+from minilingua.core.records import Conversation, ItemResult, ModelName, Split
 from minilingua.core.seeding import generator
 from minilingua.core.tokens import TokenFile, open_token_file
 from minilingua.evaluation.model import Request
-from minilingua.evaluation.scores import ALL, ModelName
+from minilingua.evaluation.prompts import PromptEncoder
 
 TOKENS = Path("data/tokens")
 METRIC = "nats_per_supervised_token"
@@ -157,43 +156,72 @@ def unigram_nats(
     return np.array([nats[p.answer[p.mask]].sum() for p in passages])
 
 
-def loss_scores(
+def text_bytes(conversations: Iterable[Conversation], encoder: PromptEncoder) -> dict[str, int]:
+    """Returns id ─► bytes (UTF-8) of what the assistant says."""
+    found = {}
+    for conversation in conversations:
+        stripped = encoder.stripped([message.role for message in conversation.messages])
+        said = [
+            message.content.strip() if number in stripped else message.content
+            for number, message in enumerate(conversation.messages)
+            if message.role == "assistant"
+        ]
+        found[conversation.id] = sum(len(text.encode()) for text in said)
+    return found
+
+
+def loss_items(
     model: ModelName,
     task: str,
     passages: Sequence[Passage],
     nats: npt.NDArray[np.float64],
-) -> list[Score]:
-    """Returns the loss of each language and of all together."""
-    languages = np.array([passage.language for passage in passages])
-    tokens = np.array([passage.supervised for passage in passages])
-    scores = []
-    for language in (*dict.fromkeys(languages.tolist()), ALL):
-        members = slice(None) if language == ALL else languages == language
-        value, stderr = ratio(nats[members], tokens[members])
-        scores.append(
-            Score(
+    content: Mapping[str, tuple[float, int]] | None = None,
+) -> list[ItemResult]:
+    """Returns the loss of each passage.
+
+    Args:
+        model: whose losses they are.
+        task: as in ``Score``.
+        passages: [n].
+        nats: [n] summed over supervised tokens.
+        content: id ─► nats without those of the ends of turns, and bytes; None: no bits per byte.
+    """
+    results = []
+    for passage, total in zip(passages, nats.tolist(), strict=True):
+        values = {METRIC: (total, float(passage.supervised))}
+        if content is not None and content[passage.id][1]:
+            of_text, size = content[passage.id]
+            values["bits_per_byte"] = (of_text / math.log(2), float(size))
+        results.append(
+            ItemResult(
                 model=model,
                 task=task,
-                language=language,
+                item=passage.id,
+                language=passage.language,
                 answer_format=None,
                 instruction_language=None,
-                metric=METRIC,
-                value=value,
-                stderr=stderr,
-                n=int(tokens[members].sum()),
+                subsets=(),
+                values=values,
             )
         )
-    return scores
+    return results
 
 
-def ratio(
-    nats: npt.NDArray[np.float64], tokens: npt.NDArray[np.int64]
-) -> tuple[float, float | None]:
-    """Returns total nats over total tokens and its standard error, None for one conversation."""
-    total = int(tokens.sum())
-    value = float(nats.sum()) / total
-    count = len(nats)
-    if count < 2:
-        return value, None
-    residuals = nats - value * tokens
-    return value, math.sqrt(count / (count - 1) * float((residuals**2).sum())) / total
+def content_nats(
+    passages: Sequence[Passage],
+    likelihoods: Sequence[Sequence[npt.NDArray[np.float64]]],
+    end_of_turn: int,
+) -> npt.NDArray[np.float64]:
+    """Returns the summed loss [n] over supervised tokens but the ends of turns, which are no text.
+
+    Args:
+        passages: [n].
+        likelihoods: [n][1][a] log-likelihoods of the answers' tokens, nats.
+        end_of_turn: id of the token that ends an assistant's turn.
+    """
+    return np.array(
+        [
+            -values[p.mask & (p.answer != end_of_turn)].sum()
+            for p, (values,) in zip(passages, likelihoods, strict=True)
+        ]
+    )

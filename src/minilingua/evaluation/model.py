@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from minilingua.core.errors import CheckpointError
 from minilingua.core.files import require
+from minilingua.evaluation.result_log import ResultLog
 
 THREADS = 2
 """Constant, whatever the machine has: another number of threads changes the last bits."""
@@ -138,7 +139,7 @@ _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 @torch.inference_mode()
 def log_likelihoods(
-    model: Any, requests: Sequence[Request], batch_tokens: int, describe: str
+    model: Any, requests: Sequence[Request], batch_tokens: int, describe: str, log: ResultLog
 ) -> list[list[npt.NDArray[np.float64]]]:
     """Returns the log-likelihood (nats) of every token of every branch of every request.
 
@@ -147,6 +148,7 @@ def log_likelihoods(
         requests: what to score, in any order.
         batch_tokens: tokens of one forward call, padding included; a longer row goes alone.
         describe: label of the progress bar.
+        log: what is in it is not computed again.
 
     Returns:
         In the order of ``requests``, one array per branch, as long as the branch.
@@ -158,7 +160,7 @@ def log_likelihoods(
         places.append((request.prefix, len(of_prefix)))
         of_prefix += request.branches
     rows = [_layout(prefix, parts) for prefix, parts in branches.items()]
-    values = dict(zip(branches, _score_rows(model, rows, batch_tokens, describe), strict=True))
+    values = dict(zip(branches, _score_rows(model, rows, batch_tokens, describe, log), strict=True))
     return [
         values[prefix][first : first + len(request.branches)]
         for request, (prefix, first) in zip(requests, places, strict=True)
@@ -166,14 +168,17 @@ def log_likelihoods(
 
 
 def _score_rows(
-    model: Any, rows: Sequence[_Row], batch_tokens: int, describe: str
+    model: Any, rows: Sequence[_Row], batch_tokens: int, describe: str, log: ResultLog
 ) -> list[list[npt.NDArray[np.float64]]]:
     """Returns [rows][branches][tokens] log-likelihoods."""
     results: list[list[npt.NDArray[np.float64]]] = [[] for _ in rows]
     with tqdm(total=len(rows), desc=describe, unit=" prompts", disable=None, leave=False) as bar:
-        for batch in _batches(rows, batch_tokens):
-            for number, values in zip(batch, _score(model, [rows[i] for i in batch]), strict=True):
-                results[number] = np.split(values, rows[number].cuts)
+        for index, batch in enumerate(_batches(rows, batch_tokens)):
+            if index not in log.done:
+                scored = _score(model, [rows[number] for number in batch])
+                log.add(index, [values.tolist() for values in scored])
+            for number, values in zip(batch, log.done[index], strict=True):
+                results[number] = np.split(np.array(values), rows[number].cuts)
             bar.update(len(batch))
     return results
 

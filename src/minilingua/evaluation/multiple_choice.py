@@ -1,19 +1,18 @@
-"""Multiple-choice questions of the test split, answered by likelihood.
+"""Multiple-choice questions of the test split, answered by likelihood and by generation.
 
     test conversations ─► their questions (``key``) ─► every answer format of each
          prompt + candidates ─► log-likelihood of each candidate ─► the likeliest is the answer
+         prompt ─► greedy answer ─► the candidate that it names (``answers``), or none
 
-Two choices are scored. ``accuracy`` compares the mean log-likelihood per token, so that long
-option texts are not at a disadvantage; ``accuracy_unnormalized`` compares the sum and is stated
-where candidates are texts. Questions whose ``fact`` stands in the training split in another
+Two choices by likelihood are scored. ``accuracy`` compares the mean log-likelihood per token, so
+that long option texts are not at a disadvantage; ``accuracy_unnormalized`` compares the sum and is
+stated where candidates are texts. Questions whose ``fact`` stands in the training split in another
 wording or language are told apart from those that were never seen.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -22,15 +21,27 @@ import numpy.typing as npt
 
 from minilingua.core.errors import DataError
 from minilingua.core.files import read_jsonl, require
-from minilingua.core.records import Choice, Conversation, InstructionExample, Message, Score, Split
+from minilingua.core.records import (
+    Choice,
+    Conversation,
+    InstructionExample,
+    ItemResult,
+    Message,
+    ModelName,
+    Split,
+)
+from minilingua.evaluation.answers import extract
+from minilingua.evaluation.generation import Prompt
 from minilingua.evaluation.model import Request
 from minilingua.evaluation.prompts import PromptEncoder
-from minilingua.evaluation.scores import ALL, ModelName
 
 CONVERSATIONS = Path("data/conversations")
 ALL_FORMATS = Path("data/mcqa/all_formats")
 
-TASK, SEEN, UNSEEN = "mcqa", "mcqa_seen_facts", "mcqa_unseen_facts"
+TASK, GENERATED_TASK = "mcqa", "mcqa_generated"
+SEEN, UNSEEN = "seen_facts", "unseen_facts"
+_ROOM = 8
+"""Tokens of a generated answer beside its candidate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +60,6 @@ class Question:
     def instruction(self) -> Literal["en", "native"]:
         """Whether the words around the question are English or in its own language."""
         return "en" if self.choice.instruction_language == "en" else "native"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Whether one model answered one question correctly."""
-
-    by_mean: bool
-    """The correct candidate has the highest mean log-likelihood per token."""
-    by_sum: bool
-    """The correct candidate has the highest summed log-likelihood."""
 
 
 def load_questions(languages: Iterable[str], max_items: int | None) -> list[Question]:
@@ -151,82 +152,103 @@ def requests_of(questions: Iterable[Question], encoder: PromptEncoder) -> list[R
     return [encoder.request(question.prompt, question.choice.candidates) for question in questions]
 
 
-def judge(
-    questions: Sequence[Question], likelihoods: Sequence[Sequence[npt.NDArray[np.float64]]]
-) -> list[Outcome]:
-    """Returns what a model answered.
+def by_likelihood(
+    model: ModelName,
+    questions: Sequence[Question],
+    likelihoods: Sequence[Sequence[npt.NDArray[np.float64]]],
+) -> list[ItemResult]:
+    """Returns whether the likeliest candidate is the right one.
 
     Args:
+        model: whose likelihoods they are.
         questions: [n].
         likelihoods: [n][candidates][tokens] log-likelihoods, nats.
     """
-    return [
-        Outcome(
-            by_mean=_argmax([float(c.mean()) for c in candidates]) == question.choice.answer,
-            by_sum=_argmax([float(c.sum()) for c in candidates]) == question.choice.answer,
-        )
-        for question, candidates in zip(questions, likelihoods, strict=True)
-    ]
+    results = []
+    for question, candidates in zip(questions, likelihoods, strict=True):
+        right = question.choice.answer
+        values = {
+            "accuracy": _hit(_argmax([float(c.mean()) for c in candidates]), right),
+            "chance": (1 / len(candidates), 1.0),
+        }
+        if question.choice.answer_format == "text":
+            summed = _argmax([float(c.sum()) for c in candidates])
+            values["accuracy_unnormalized"] = _hit(summed, right)
+        results.append(_result(model, TASK, question, values))
+    return results
+
+
+def generated_questions(questions: Iterable[Question], count: int | None) -> list[Question]:
+    """Returns the questions that are answered by generation as well, in all their forms.
+
+    Args:
+        questions: of ``load_questions``.
+        count: questions a language at most, the first ones; None: all.
+    """
+    keys: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    chosen = []
+    for question in questions:
+        of_language = keys[question.language]
+        if question.key in of_language or count is None or len(of_language) < count:
+            of_language[question.key] = None
+            chosen.append(question)
+    return chosen
+
+
+def prompts_of(questions: Iterable[Question], encoder: PromptEncoder) -> list[Prompt]:
+    """Returns the questions as token ids, with room for the longest candidate and some words."""
+    prompts = []
+    for request in requests_of(questions, encoder):
+        longest = max(map(len, request.branches))
+        limit = -(-(longest + _ROOM) // _ROOM) * _ROOM  # multiples, so that batches fill up
+        prompts.append(Prompt(tokens=request.prefix, limit=limit))
+    return prompts
+
+
+def by_generation(
+    model: ModelName, questions: Sequence[Question], answers: Sequence[str]
+) -> list[ItemResult]:
+    """Returns whether the generated answers name the right candidate.
+
+    Args:
+        model: whose answers they are.
+        questions: [n].
+        answers: [n] as text.
+    """
+    results = []
+    for question, answer in zip(questions, answers, strict=True):
+        choice = question.choice
+        found = extract(choice.answer_format, answer, choice.candidates, choice.options)
+        values = {
+            "accuracy": _hit(found, choice.answer),
+            "chance": (1 / len(choice.candidates), 1.0),
+            "unparsable": (float(found is None), 1.0),
+        }
+        results.append(_result(model, GENERATED_TASK, question, values))
+    return results
+
+
+def _hit(found: int | None, right: int) -> tuple[float, float]:
+    return float(found == right), 1.0
 
 
 def _argmax(values: Sequence[float]) -> int:
     return max(range(len(values)), key=values.__getitem__)
 
 
-def accuracy_scores(
-    model: ModelName, questions: Sequence[Question], outcomes: Sequence[Outcome]
-) -> list[Score]:
-    """Returns accuracy and chance for every task, language, format and instruction language.
-
-    Groups without a question are left out. Standard errors are binomial.
-    """
-    groups: defaultdict[tuple[str, str, str, str], list[tuple[Question, Outcome]]]
-    groups = defaultdict(list)
-    for question, outcome in zip(questions, outcomes, strict=True):
-        for group in product(
-            _tasks(question),
-            (question.language, ALL),
-            (question.choice.answer_format, ALL),
-            (question.instruction, ALL),
-        ):
-            groups[group].append((question, outcome))
-    scores: list[Score] = []
-    for (task, language, answer_format, instruction), members in groups.items():
-        n = len(members)
-        accuracy = sum(outcome.by_mean for _, outcome in members) / n
-        unnormalized = sum(outcome.by_sum for _, outcome in members) / n
-        chance = sum(1 / len(question.choice.candidates) for question, _ in members) / n
-        figures: list[tuple[str, float, float | None]] = [
-            ("accuracy", accuracy, binomial_stderr(accuracy, n)),
-            ("chance", chance, None),
-        ]
-        if answer_format == "text":
-            figures.append(
-                ("accuracy_unnormalized", unnormalized, binomial_stderr(unnormalized, n))
-            )
-        scores += [
-            Score(
-                model=model,
-                task=task,
-                language=language,
-                answer_format=answer_format,
-                instruction_language=instruction,
-                metric=metric,
-                value=value,
-                stderr=stderr,
-                n=n,
-            )
-            for metric, value, stderr in figures
-        ]
-    return scores
-
-
-def _tasks(question: Question) -> tuple[str, ...]:
-    if question.seen is None:
-        return (TASK,)
-    return (TASK, SEEN if question.seen else UNSEEN)
-
-
-def binomial_stderr(share: float, n: int) -> float:
-    """Returns the standard error of a share of ``n`` independent yes-or-no outcomes."""
-    return math.sqrt(share * (1 - share) / n)
+def _result(
+    model: ModelName, task: str, question: Question, values: dict[str, tuple[float, float]]
+) -> ItemResult:
+    subsets: tuple[str, ...] = ()
+    if question.seen is not None:
+        subsets = (SEEN if question.seen else UNSEEN,)
+    return ItemResult(
+        model=model,
+        task=task,
+        item=question.key,
+        language=question.language,
+        answer_format=question.choice.answer_format,
+        instruction_language=question.instruction,
+        subsets=subsets,
+        values=values,
+    )

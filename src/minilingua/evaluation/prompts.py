@@ -62,6 +62,24 @@ class PromptEncoder:
         """Number of token ids, special tokens included."""
         return len(self.tokenizer)
 
+    @property
+    def end_of_turn(self) -> int:
+        """Id of the token that ends an assistant's turn."""
+        end: int | None = self.tokenizer.eos_token_id
+        if end is None:
+            raise DataError(f"{self.path / 'tokenizer_config.json'} names no eos_token")
+        return end
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Returns the text of token ids, control tokens left out."""
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+    def stripped(self, roles: Sequence[str]) -> frozenset[int]:
+        """Returns the numbers of the messages whose outer white space the template takes away."""
+        _, stripped = self._template(tuple(roles))
+        return stripped
+
     def request(self, messages: Sequence[Message], answers: Iterable[str]) -> Request:
         """Returns the assistant's possible next turns after some messages.
 

@@ -1,85 +1,141 @@
-"""The table that ends an evaluation: base against result, with chance and standard errors."""
+"""What ends an evaluation on the terminal: base against result, how sure, and some answers."""
 
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from minilingua.core.languages import LANGUAGES
-from minilingua.core.records import Score
-from minilingua.evaluation.scores import ALL, ModelName, ScoreIndex
+from minilingua.evaluation.comparison import Compared, Comparison
+from minilingua.evaluation.open_answers import WrittenAnswer
+from minilingua.evaluation.scores import ALL
 
-_MODELS: tuple[ModelName, ModelName] = ("base", "result")
-
-_TOTALS = (
-    ("text, all questions", "text", "mcqa"),
-    ("text, facts seen in training", "text", "mcqa_seen_facts"),
-    ("text, facts never seen", "text", "mcqa_unseen_facts"),
-    ("letter, all questions", "letter", "mcqa"),
-    ("number, all questions", "number", "mcqa"),
+_LANGUAGE_COLUMNS: tuple[tuple[str, str, str, str | None], ...] = (
+    ("accuracy", "mcqa", "accuracy", "text"),
+    ("generated", "mcqa_generated", "accuracy", ALL),
+    ("bits/byte", "loss", "bits_per_byte", None),
 )
-_LOSSES = (
-    ("loss", "loss"),
-    ("loss, prompts shuffled", "loss_shuffled_prompts"),
-    ("loss, unigram baseline", "unigram_loss"),
+"""Title, task, metric and answer format."""
+_TOTALS: tuple[tuple[str, str, str, str | None], ...] = (  # label, task, metric, format
+    ("text, all questions", "mcqa", "accuracy", "text"),
+    ("text, facts seen in training", "mcqa_seen_facts", "accuracy", "text"),
+    ("text, facts never seen", "mcqa_unseen_facts", "accuracy", "text"),
+    ("text, without contaminated", "mcqa_uncontaminated", "accuracy", "text"),
+    ("letter, all questions", "mcqa", "accuracy", "letter"),
+    ("number, all questions", "mcqa", "accuracy", "number"),
+    ("generated, text", "mcqa_generated", "accuracy", "text"),
+    ("generated, letter", "mcqa_generated", "accuracy", "letter"),
+    ("generated, number", "mcqa_generated", "accuracy", "number"),
+    ("generated, unparsable", "mcqa_generated", "unparsable", ALL),
+    ("loss", "loss", "nats_per_supervised_token", None),
+    ("loss, prompts shuffled", "loss_shuffled_prompts", "nats_per_supervised_token", None),
+    ("loss, unigram baseline", "unigram_loss", "nats_per_supervised_token", None),
+    ("bits per byte", "loss", "bits_per_byte", None),
+    ("open answers that stop", "answers", "stop_rate", None),
+    ("open answers, repetition", "answers", "repetition", None),
+    ("open answers, wrong language", "answers", "wrong_language", None),
 )
+_SHOWN_ANSWERS = 3
+_MARKS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "no difference shown": ""}
 
 
-def print_report(scores: Sequence[Score], console: Console | None = None) -> None:
-    """Prints a table per language and one over all languages."""
+def print_report(
+    compared: Compared,
+    answers: Sequence[WrittenAnswer],
+    console: Console | None = None,
+) -> None:
+    """Prints a table per language, one over all languages, and a few open answers."""
     console = console or Console()
-    index = ScoreIndex(scores)
-    languages = [code for code in LANGUAGES if any(score.language == code for score in scores)]
-    console.print(_by_language(index, languages), _totals(index))
+    console.print(
+        language_table(compared.comparisons, "base", "result"),
+        difference_table(compared.comparisons, "base", "result"),
+    )
+    for answer in answers[:: max(1, len(answers) // _SHOWN_ANSWERS)][:_SHOWN_ANSWERS]:
+        console.print(_shown(answer))
 
 
-def _by_language(index: ScoreIndex, languages: Sequence[str]) -> Table:
-    table = Table(title="Held-out data by language (accuracy: text answers)", box=SIMPLE_HEAD)
+def language_table(comparisons: Sequence[Comparison], left: str, right: str) -> Table:
+    """Returns both sides by language, with chance and what is significantly better or worse.
+
+    Args:
+        comparisons: of ``compare``.
+        left: name of the left side.
+        right: name of the right side.
+    """
+    table = Table(
+        title="By language: accuracy of text answers (likelihood), of all formats (generated)",
+        box=SIMPLE_HEAD,
+    )
     table.add_column("")
-    for title in (
-        "loss\nbase",
-        "loss\nresult",
-        "questions",
-        "chance",
-        "accuracy\nbase",
-        "accuracy\nresult",
-    ):
-        table.add_column(title, justify="right")
+    index = {(c.task, c.metric, c.answer_format, c.language): c for c in comparisons}
+    present = [
+        column for column in _LANGUAGE_COLUMNS if any(key[:3] == column[1:] for key in index)
+    ]
+    for title, task, *_ in present:
+        if task.startswith("mcqa"):
+            table.add_column("n", justify="right")
+            table.add_column("chance", justify="right")
+        for side in (left, right):
+            table.add_column(f"{title}\n{escape(side)}", justify="right")
+        table.add_column("", justify="left")
+    languages = [code for code in LANGUAGES if any(key[3] == code for key in index)]
     for language in (*languages, ALL):
-        chance = index.choice("result", "text", language=language, metric="chance")
+        cells: list[str] = []
+        for _, task, metric, answer_format in present:
+            found = index.get((task, metric, answer_format, language))
+            if task.startswith("mcqa"):
+                cells += [str(found.n), _number(found.chance)] if found else ["", ""]
+            cells += (
+                [_number(found.left), _number(found.right), _MARKS[found.verdict]]
+                if found
+                else ["", "", ""]
+            )
+        table.add_row(language, *cells, end_section=language == languages[-1])
+    return table
+
+
+def difference_table(comparisons: Sequence[Comparison], left: str, right: str) -> Table:
+    """Returns the figures over all languages: difference, interval, p and verdict.
+
+    Args:
+        comparisons: of ``compare``.
+        left: name of the left side.
+        right: name of the right side.
+    """
+    table = Table(title="All languages", box=SIMPLE_HEAD)
+    table.add_column("")
+    for title in ("n", "chance", escape(left), escape(right), "difference", "95 %", "p"):
+        table.add_column(title, justify="right")
+    table.add_column("")
+    index = {(c.task, c.metric, c.answer_format): c for c in comparisons if c.language == ALL}
+    for label, task, metric, answer_format in _TOTALS:
+        found = index.get((task, metric, answer_format))
+        if found is None:
+            continue
+        interval = "" if found.low is None else f"{found.low:+.3f}..{found.high:+.3f}"
         table.add_row(
-            language,
-            *(_value(index.loss(model, "loss", language)) for model in _MODELS),
-            str(chance.n) if chance else "",
-            _value(chance),
-            *(_value(index.choice(model, "text", language=language)) for model in _MODELS),
-            end_section=language == languages[-1],
+            label,
+            str(found.n),
+            _number(found.chance),
+            _number(found.left),
+            _number(found.right),
+            f"{found.difference:+.3f}",
+            interval,
+            f"{found.p:.3f}",
+            _MARKS[found.verdict],
         )
     return table
 
 
-def _totals(index: ScoreIndex) -> Table:
-    table = Table(title="All languages (± one standard error)", box=SIMPLE_HEAD)
-    table.add_column("")
-    for title in ("n", "chance", "base", "result"):
-        table.add_column(title, justify="right")
-    for label, answer_format, task in _TOTALS:
-        scores = [index.choice(model, answer_format, task=task) for model in _MODELS]
-        chance = index.choice("result", answer_format, task=task, metric="chance")
-        if chance:
-            table.add_row(label, str(chance.n), _value(chance), *map(_with_error, scores))
-    for label, task in _LOSSES:
-        scores = [index.loss(model, task) for model in _MODELS]
-        n = next((str(score.n) for score in scores if score), "")
-        table.add_row(label, n, "", *map(_with_error, scores))
+def _shown(answer: WrittenAnswer) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 1), title_justify="left")
+    for name in ("prompt", "reference", "base", "result"):
+        text = " ".join(getattr(answer, name).split())
+        table.add_row(f"[dim]{answer.language} {name}[/]", escape(text[:200]))
     return table
 
 
-def _value(score: Score | None) -> str:
-    return "" if score is None else f"{score.value:.3f}"
-
-
-def _with_error(score: Score | None) -> str:
-    error = "" if score is None or score.stderr is None else f" ± {score.stderr:.3f}"
-    return _value(score) + error
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

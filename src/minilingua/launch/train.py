@@ -29,8 +29,8 @@ def preflight(argv: Sequence[str]) -> int:
     cluster = place()
     if (cluster.launcher, cluster.container) != ("local", "bare"):
         raise LaunchError(
-            f"MINILINGUA_CLUSTER={cluster.name}: the preflight looks at the machine that it runs on; "
-            "a job has one of its own, and `minilingua doctor` looks before anything is submitted"
+            "the preflight looks at the machine that it runs on, and MINILINGUA_CLUSTER names "
+            "another place: a job has a preflight of its own, and `minilingua doctor` looks before it"
         )
     return _run_here(load_params(), [*worker_command(), "--preflight"], started=lambda _: None)
 

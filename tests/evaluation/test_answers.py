@@ -1,0 +1,114 @@
+"""What generated answers name, for every format and in every language."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilingua.evaluation.answers import extract, share_of_repetition
+
+LETTERS = ("A", "B", "C", "D")
+NUMBERS = ("1", "2", "3", "4")
+OPTIONS = ("Guinea", "Guinea-Bissau", "Equatorial Guinea", "Rauma (town)")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("B", 1),
+        (" b. ", 1),
+        ("(C)", 2),
+        ("**D**", 3),
+        ("B) Guinea-Bissau", 1),
+        ("B: because A is wrong", 1),
+        ("B\nA, C and D are wrong.", 1),
+        ("The answer is C.", 2),
+        ("The correct option is: D", 3),
+        ("A country? The answer is C", 2),
+        ("Die richtige Antwort lautet B.", 1),
+        ("La respuesta correcta es la D.", 3),
+        ("Правилният отговор е В.", 1),  # a Cyrillic Ve, which looks like B
+        ("Η σωστή απάντηση είναι Β", 1),  # a Greek Beta
+        ("Oikea vastaus on D", 3),
+        ("Equatorial Guinea", 2),
+        ("It is Guinea-Bissau.", 1),
+        ("A or B", None),
+        ("a country in Africa", None),
+        ("E", None),
+        ("I do not know", None),
+        ("", None),
+        ("ABCD", None),
+    ],
+)
+def test_letters(answer: str, expected: int | None) -> None:
+    assert extract("letter", answer, LETTERS, OPTIONS) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("2", 1),
+        ("3.", 2),
+        ("(4)", 3),
+        ("2) Guinea-Bissau", 1),
+        ("Number 3", 2),
+        ("The answer is 4, not 1.", None),
+        ("The answer is 4.", 3),
+        ("Svaret är 2", 1),
+        ("12", None),
+        ("7", None),
+        ("1 and 2", None),
+        ("２", 1),  # a full-width digit
+        ("Rauma (town)", 3),
+    ],
+)
+def test_numbers(answer: str, expected: int | None) -> None:
+    assert extract("number", answer, NUMBERS, OPTIONS) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("Guinea", 0),
+        ("guinea-bissau", 1),
+        ('"Equatorial Guinea."', 2),
+        ("The answer is Equatorial  Guinea", 2),
+        ("Rauma (town)", 3),
+        ("rauma (TOWN", 3),
+        ("Guinea, not Guinea-Bissau", None),
+        ("Guinea\n\nGuinea-Bissau is its neighbour.", 0),
+        ("Guineas", None),
+        ("B", None),
+    ],
+)
+def test_texts(answer: str, expected: int | None) -> None:
+    assert extract("text", answer, OPTIONS, OPTIONS) == expected
+
+
+def test_options_that_differ_in_signs_only() -> None:
+    options = ("a == b", "a = b", "!", "?")
+    assert extract("text", "a = b", options, options) == 1
+    assert extract("text", "?", options, options) == 3
+
+
+WRAPPINGS = ("{}", " {}.", "({})", "**{}**", '"{}"', "{}\n", "Answer: {}", "Vastaus: {}", "`{}`")
+
+
+@given(st.integers(0, 3), st.sampled_from(WRAPPINGS), st.sampled_from(["letter", "number", "text"]))
+def test_whatever_wraps_it_the_candidate_is_found(index: int, wrapping: str, form: str) -> None:
+    candidates = {"letter": LETTERS, "number": NUMBERS, "text": OPTIONS}[form]
+    answer = wrapping.format(candidates[index])
+    assert extract(form, answer, candidates, OPTIONS) == index  # type: ignore[arg-type]  # one of the literals
+
+
+@given(st.text(max_size=60), st.sampled_from(["letter", "number", "text"]))
+def test_any_text_is_one_candidate_or_none(answer: str, form: str) -> None:
+    candidates = {"letter": LETTERS, "number": NUMBERS, "text": OPTIONS}[form]
+    found = extract(form, answer, candidates, OPTIONS)  # type: ignore[arg-type]  # one of the literals
+    assert found is None or 0 <= found < 4
+
+
+def test_repetition_is_the_share_of_4_grams_seen_before() -> None:
+    assert share_of_repetition([1, 2, 3]) is None
+    assert share_of_repetition([1, 2, 3, 4]) == 0.0
+    assert share_of_repetition([7] * 13) == pytest.approx(0.9)
+    assert share_of_repetition([1, 2, 3, 4, 1, 2, 3, 4]) == pytest.approx(1 / 5)
