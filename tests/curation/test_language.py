@@ -1,7 +1,8 @@
 import pytest
 
+from minilingua.core.language_identifier import identify
 from minilingua.core.languages import CODE, NATURAL_LANGUAGES
-from minilingua.curation.language import foreign_language, identify
+from minilingua.curation.language import foreign_language
 from minilingua.curation.texts import read_texts
 from tests.curation.examples import example, question
 

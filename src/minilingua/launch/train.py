@@ -30,7 +30,7 @@ def preflight(argv: Sequence[str]) -> int:
     if (cluster.launcher, cluster.container) != ("local", "bare"):
         raise LaunchError(
             "the preflight looks at the machine that it runs on, and MINILINGUA_CLUSTER names "
-            "another place: a job has a preflight of its own, and `minilingua doctor` looks before it"
+            "another place: a job has one of its own, and `minilingua doctor` looks before it"
         )
     return _run_here(load_params(), [*worker_command(), "--preflight"], started=lambda _: None)
 
