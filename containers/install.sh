@@ -5,6 +5,7 @@
 #     /opt/minilingua/source   what was copied in      /opt/minilingua/venv   the environment
 #     /opt/minilingua/bin      train, minilingua, check-image
 set -eu
+umask 022
 HOME_DIR=/opt/minilingua
 SOURCE=$HOME_DIR/source
 PYTHON=$HOME_DIR/venv/bin/python

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from minilingua.core.errors import LaunchError
 from minilingua.core.files import sha256_file
+from minilingua.images.lock import LOCK
 
 RECIPE_LOCK = Path("containers/requirements.txt")
 CONTENTS = ("LICENSE", "README.md", "params.yaml", "pyproject.toml", "containers", "src")
@@ -44,14 +45,14 @@ def build_context() -> Iterator[Context]:
         LaunchError: this is no git checkout.
     """
     names = _git("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *CONTENTS)
-    changed = _git("status", "--porcelain", "--", *CONTENTS).strip()
+    changed = _git("status", "--porcelain", "--", *CONTENTS, f":(exclude){LOCK}").strip()
     revision = _git("rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
     with TemporaryDirectory(prefix="minilingua-image-") as directory:
         path = Path(directory)
         for name in sorted(set(filter(None, names.split("\0")))):
             source, target = Path(name), path / name
             # The lock of images says what was built: it cannot be in what is built.
-            if source.is_file() and source.name != "image.lock":
+            if source.is_file() and source != LOCK:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
         yield Context(path=path, revision=revision, lock_hash=sha256_file(RECIPE_LOCK))
