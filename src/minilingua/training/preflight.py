@@ -26,7 +26,7 @@ from minilingua.training.memory import peak_memory_mb
 STATE_BYTES, BEST_BYTES = 12, 4
 """Of a parameter: fp32 weight and two moments; weights alone."""
 _BEST_KEPT = 3
-"""Weights of evaluations that are there at once: those that a kept state can select, and new ones."""
+"""Weights of evaluations that are there at once: what a kept state can select, and new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,8 @@ def check_disk(params: Params, vocab_size: int, runs: Path) -> tuple[int, int]:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise OutputError(
-            f"{runs}: {kept} states of {STATE_BYTES} bytes a parameter and the best weights take up "
-            f"to {needed:,} bytes, {free:,} are free; lower train.keep_checkpoints or make room"
+            f"{runs}: {kept} states of {STATE_BYTES} bytes a parameter and the best weights take "
+            f"up to {needed:,} bytes, {free:,} are free; lower train.keep_checkpoints or make room"
         )
     return needed, free
 
