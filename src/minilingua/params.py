@@ -319,14 +319,16 @@ class ParallelParams(Section):
 class TrainParams(Section):
     """Optimizer, schedule, evaluation and execution profile of the training."""
 
-    learning_rate_schedule: Literal["constant", "linear", "cosine"]
-    """Course of the learning rate after the warm-up."""
+    learning_rate_schedule: Literal["constant", "linear", "cosine", "wsd"]
+    """Course of the learning rate after the warm-up; wsd stays at lr and falls at the end."""
     lr: Annotated[float, Field(gt=0)]
     """Peak learning rate."""
     min_lr: Annotated[float, Field(ge=0)]
     """Learning rate at the end of a decaying schedule."""
     warmup_steps: Annotated[int, Field(ge=0)]
     """Steps of linear warm-up from zero."""
+    decay_steps: Count
+    """Last steps of the plan, over which schedule wsd falls to min_lr linearly; for wsd only."""
     adam_beta1: Share
     """AdamW, first moment."""
     adam_beta2: Share
@@ -357,6 +359,9 @@ class TrainParams(Section):
     """Arithmetic of the forward and backward pass; master weights are fp32."""
     profile: Literal["bitwise", "fast"]
     """bitwise: the same bytes again on the same machine; fast: fused kernels on GPUs."""
+    recompute: Literal["none", "selective", "full"]
+    """Activations computed again in the backward pass, for memory: selective, those of the
+    feed-forward layers; full, all but the layers' inputs. The numbers stay the same."""
     attention: Literal["auto", "te", "varlen", "sdpa"]
     """Attention backend; auto takes the best that is installed."""
     threads: Count

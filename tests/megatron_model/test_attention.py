@@ -95,6 +95,17 @@ def test_backends_that_cannot_run_here_are_refused() -> None:
         choose_backend("varlen", "bf16")
 
 
+def test_auto_takes_a_backend_that_has_the_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU without TransformerEngine."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if "engine" in name else object()
+    )
+    assert choose_backend("auto", "bf16") == "varlen"
+    assert choose_backend("auto", "bf16", attention_dropout=0.1) == "sdpa"
+    assert choose_backend("auto", "fp32") == "sdpa"
+
+
 def test_varlen_refuses_dropout() -> None:
     with quiet():
         config = transformer_config(MODEL, BuildOptions(attention_dropout=0.1))

@@ -153,3 +153,31 @@ def test_losses_that_are_not_finite_stop_the_training(workspace: Workspace) -> N
         engine.model.embedding.word_embeddings.weight[5] = torch.nan
     with pytest.raises(DivergenceError, match="step 1: the loss is nan"):
         engine.train_step(1)
+
+
+@pytest.mark.parametrize("recompute", ["selective", "full"])
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_recomputed_activations_change_no_bit(
+    workspace: Workspace, recompute: str, dropout: float
+) -> None:
+    options: dict[str, Any] = {"hidden_dropout": dropout, "attention_dropout": dropout}
+    plain = engine_of(workspace, **options)
+    again = engine_of(workspace, recompute=recompute, **options)
+    for step in (1, 2):
+        assert again.train_step(step) == plain.train_step(step)
+    for (name, ours), theirs in zip(
+        again.model.named_parameters(), plain.model.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+
+
+def test_recomputing_runs_the_layers_twice(workspace: Workspace) -> None:
+    calls: list[int] = []
+    for recompute in ("none", "selective", "full"):
+        engine = engine_of(workspace, recompute=recompute, micro_batch=99)
+        seen: list[int] = []
+        layer = engine.model.decoder.layers[0]
+        layer.mlp.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        engine.train_step(1)
+        calls.append(len(seen))
+    assert calls == [1, 2, 2]

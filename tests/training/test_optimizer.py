@@ -37,6 +37,9 @@ def test_warm_up_reaches_the_peak_and_a_decay_the_minimum(workspace: Workspace) 
     assert cosine[3] == 1.0
     assert cosine[7] == pytest.approx(0.75)
     assert cosine[-1] == pytest.approx(0.5)
+    wsd = learning_rates(workspace, learning_rate_schedule="wsd", decay_steps=5)
+    assert wsd[:7] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
+    assert wsd[7:] == pytest.approx([1 - 0.1 * step for step in range(1, 6)])
 
 
 def test_training_steps_use_the_rates_of_the_schedule(workspace: Workspace) -> None:
@@ -63,6 +66,10 @@ def test_norms_are_not_decayed(workspace: Workspace) -> None:
         (
             {"warmup_steps": 12, "learning_rate_schedule": "cosine"},
             "warmup_steps 12 leaves nothing of the 12 steps",
+        ),
+        (
+            {"warmup_steps": 4, "decay_steps": 9, "learning_rate_schedule": "wsd"},
+            "warmup_steps 4 and train.decay_steps 9 are more than the 12 steps",
         ),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minilingua.core.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED
+from minilingua.core.errors import EXIT_BAD_INPUT, EXIT_PREEMPTED, ParamsError
 from minilingua.core.events import (
     DecisionEvent,
     EndEvent,
@@ -25,6 +25,7 @@ from minilingua.core.events import (
 from minilingua.launch.ranks import ranks_command
 from minilingua.params_file import load_params
 from minilingua.training import worker
+from minilingua.training.profiler import profiler_window
 from minilingua.training.run_directory import open_run
 from minilingua.training.run_key import identify_run
 from tests.training.workspace import REPOSITORY, Workspace, make_workspace
@@ -332,3 +333,22 @@ def test_a_stop_while_it_starts_is_heard(tmp_path: Path) -> None:
     assert "Traceback" not in process.errors()
     workspace.train()
     assert "plan_complete" in (workspace.run_path() / "events.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_window_of_steps_is_profiled_and_changes_nothing(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    workspace = fresh_copy(tmp_path)
+    process = workspace.start(MINILINGUA_PROFILE="3:2")
+    assert process.wait() == 0, process.errors()
+    (trace,) = (workspace.run_path() / "profile").iterdir()
+    assert trace.name == "steps_3_to_4_rank_0.json"
+    assert json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    assert workspace.outputs() == finished.outputs()
+
+
+@pytest.mark.parametrize("asked", ["3", "0:2", "3:0", "a:b", "3:2:1"])
+def test_a_window_that_is_none_is_one_line(asked: str) -> None:
+    with pytest.raises(ParamsError, match=f"MINILINGUA_PROFILE={asked}: expected FIRST:COUNT"):
+        profiler_window(Path(), 0, {"MINILINGUA_PROFILE": asked})
+    assert profiler_window(Path(), 0, {}).count == 0

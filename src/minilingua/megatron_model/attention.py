@@ -39,9 +39,13 @@ Backend = Literal["te", "varlen", "sdpa"]
 
 
 def choose_backend(
-    name: Literal["auto", "te", "varlen", "sdpa"], precision: Literal["fp32", "bf16"]
+    name: Literal["auto", "te", "varlen", "sdpa"],
+    precision: Literal["fp32", "bf16"],
+    attention_dropout: float = 0.0,
 ) -> Backend:
     """Returns the backend to use: the one asked for, or with ``auto`` the best that can run.
+
+    ``auto`` leaves ``varlen`` out when attention has dropout, which that one does not have.
 
     Raises:
         ParamsError: the backend that was asked for cannot run here, or not in this precision.
@@ -55,6 +59,7 @@ def choose_backend(
     if name == "auto":
         if precision == "fp32":  # the kernels of the other two are made for half precision
             return "sdpa"
+        has["varlen"] = has["varlen"] and attention_dropout == 0
         return next(backend for backend, available in has.items() if available)
     if not has[name]:
         needs = "TransformerEngine" if name == "te" else "torch >= 2.10"

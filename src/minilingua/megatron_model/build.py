@@ -38,6 +38,8 @@ class BuildOptions:
     """Only kernels that give the same bits every time."""
     vocabulary_multiple: int = 1
     """The padded vocabulary is a multiple of this, and of the tensor-parallel ranks."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """Which activations the backward pass computes again."""
     sequence_parallel: bool = False
     """Tensor-parallel ranks share the rows between the matrices; a micro batch then has to have a
     multiple of their number of tokens."""
@@ -78,10 +80,23 @@ def transformer_config(model: ModelParams, options: BuildOptions) -> Transformer
         params_dtype=dtype,
         perform_initialization=False,  # weights always come from a base model or a checkpoint
         calculate_per_token_loss=True,
+        **_recompute_options(options.recompute),
         # On a CPU this would make the embedding an indexing whose backward pass adds from several
         # threads in any order; the lookup it replaces is deterministic there.
         deterministic_mode=options.deterministic and torch.cuda.is_available(),
     )
+
+
+def _recompute_options(recompute: Literal["none", "selective", "full"]) -> dict[str, Any]:
+    if recompute == "full":
+        return {
+            "recompute_granularity": "full",
+            "recompute_method": "uniform",
+            "recompute_num_layers": 1,
+        }
+    if recompute == "selective":  # attention kernels keep little as it is
+        return {"recompute_granularity": "selective", "recompute_modules": ["mlp"]}
+    return {}
 
 
 class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped

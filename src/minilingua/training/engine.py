@@ -210,6 +210,7 @@ def build_engine(
         hidden_dropout=params.train.hidden_dropout,
         attention_dropout=params.train.attention_dropout,
         deterministic=params.train.profile == "bitwise",
+        recompute=params.train.recompute,
         sequence_parallel=params.train.parallel.sequence,
     )
     model = build_model(params.model, vocab_size, options).to(train.device)

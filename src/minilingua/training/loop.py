@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
+from torch import distributed
+
 from minilingua.core.events import EndEvent, EvaluationEvent, SpikeEvent, StepEvent
 from minilingua.training.checkpoint import (
     Progress,
@@ -26,6 +28,7 @@ from minilingua.training.engine import DivergenceError, Engine
 from minilingua.training.evaluate import evaluate
 from minilingua.training.flops import step_flops
 from minilingua.training.memory import peak_memory_mb
+from minilingua.training.profiler import ProfilerWindow, profiler_window
 from minilingua.training.run_directory import RunDirectory
 from minilingua.training.saving import Saved, Saver
 from minilingua.training.spikes import find_spike
@@ -51,9 +54,11 @@ class TrainingLoop:
     _in_spike: bool = False
     _spikes_end_it: bool = False
     _saver: Saver = field(init=False)
+    _profiler: ProfilerWindow = field(init=False)
 
     def __post_init__(self) -> None:
         self._saver = Saver(directory=self.run.checkpoints, run_key=self.run.key)
+        self._profiler = profiler_window(self.run.path / "profile", distributed.get_rank())
 
     def train(self) -> EndEvent | None:
         """Trains; returns how it ended, or None if it was stopped and saved before its end.
@@ -98,9 +103,11 @@ class TrainingLoop:
 
     def _step(self) -> None:
         step = self.progress.step + 1
+        self._profiler.before(step)
         began = time.perf_counter()
         event = self.engine.train_step(step)
         seconds = time.perf_counter() - began
+        self._profiler.after(step)
         self.progress = Progress(step=step, history=self.progress.history)
         self._last = event
         spike = self._notice_spike(event)

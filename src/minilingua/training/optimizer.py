@@ -12,6 +12,9 @@ from minilingua.megatron_model.megatron import (
 )
 from minilingua.params import TrainParams
 
+_STYLES = {"constant": "constant", "linear": "linear", "cosine": "cosine", "wsd": "WSD"}
+"""Our names of the schedules ─► Megatron's."""
+
 
 def build_optimizer(model: Any, train: TrainParams) -> Any:
     """Returns Megatron's optimizer; norms are not decayed.
@@ -53,6 +56,11 @@ def build_scheduler(optimizer: Any, train: TrainParams, steps: int) -> Any:
     if train.min_lr > train.lr:
         raise ParamsError(f"params.yaml: train.min_lr {train.min_lr} exceeds train.lr {train.lr}")
     decays = train.learning_rate_schedule != "constant"
+    if train.learning_rate_schedule == "wsd" and train.warmup_steps + train.decay_steps > steps:
+        raise ParamsError(
+            f"params.yaml: train.warmup_steps {train.warmup_steps} and train.decay_steps "
+            f"{train.decay_steps} are more than the {steps} steps of the plan"
+        )
     if decays and train.warmup_steps >= steps:
         raise ParamsError(
             f"params.yaml: train.warmup_steps {train.warmup_steps} leaves nothing of the "
@@ -65,7 +73,9 @@ def build_scheduler(optimizer: Any, train: TrainParams, steps: int) -> Any:
         min_lr=train.min_lr,
         lr_warmup_steps=train.warmup_steps,
         lr_decay_steps=max(steps, train.warmup_steps + 1),
-        lr_decay_style=train.learning_rate_schedule,
+        lr_decay_style=_STYLES[train.learning_rate_schedule],
+        wsd_decay_steps=train.decay_steps,
+        lr_wsd_decay_style="linear",
         start_wd=train.weight_decay,
         end_wd=train.weight_decay,
         wd_incr_steps=steps,

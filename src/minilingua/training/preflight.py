@@ -26,7 +26,7 @@ from minilingua.training.memory import peak_memory_mb
 STATE_BYTES, BEST_BYTES = 12, 4
 """Of a parameter: fp32 weight and two moments; weights alone."""
 _BEST_KEPT = 3
-"""Weights of evaluations at once: those that a kept state can select, and new ones."""
+"""Weights of evaluations that are there at once: what a kept state can select, and new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

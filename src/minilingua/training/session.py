@@ -145,7 +145,8 @@ def _build_loop(
 
 def _open(params: Params, inputs: TrainingInputs, layout: Layout) -> tuple[Engine, PlannedSplit]:
     """Returns the engine of this rank, and the validation split."""
-    backend = choose_backend(params.train.attention, params.train.precision)
+    train = params.train
+    backend = choose_backend(train.attention, train.precision, train.attention_dropout)
     base = read_base(params.model)
 
     opened = partial(
