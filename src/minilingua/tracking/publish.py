@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minilingua.core.files import sha256_file
+from minilingua.core.files import sha256_file, tree_files
 from minilingua.tracking.artifacts import Artifacts
 from minilingua.tracking.datasets import log_datasets
 from minilingua.tracking.ingest import set_tags
-from minilingua.tracking.lineage import DVC_LOCK, EVALUATION, Lineage
+from minilingua.tracking.lineage import DVC_LOCK, EVALUATION, EVALUATION_DETAILS, Lineage
 from minilingua.tracking.metric_log import MetricLog
 from minilingua.tracking.metrics import evaluation_points
 from minilingua.tracking.passport import LEDGER, MODEL, collect_passport
@@ -67,3 +67,5 @@ def _publish_evaluation(store: Store, run: "Run", training: Training, artifacts:
     log.append(log.renewed(evaluation_points(scores, time_ms=training.ended_ms())))
     artifacts.upload_table(scores, "evaluation/scores.json")
     artifacts.upload(EVALUATION, "evaluation/evaluation.json")
+    for file in tree_files(EVALUATION_DETAILS) if EVALUATION_DETAILS.exists() else ():
+        artifacts.upload(file, f"evaluation/{file.name}")

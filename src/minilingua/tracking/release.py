@@ -1,7 +1,7 @@
 """The command ``minilingua release``: the model and all that explains it, in one directory.
 
     models/hf ────────────────► models/release/  weights, tokenizer, template (hard links)
-    reports/evaluation.json ──►                  evaluation.json
+    reports/evaluation.json ──►                  evaluation.json, evaluation/
     git, dvc.lock, params, .. ►                  passport.json, README.md (model card)
 
 It is not a DVC output, so the passport can name dvc.lock and the commit.
@@ -18,12 +18,19 @@ from minilingua.core.files import require, staged_directory, tree_files, write_j
 from minilingua.params_file import validate_params
 from minilingua.tracking.card import model_card
 from minilingua.tracking.data_record import read_sources
-from minilingua.tracking.lineage import EVALUATION, Lineage, read_lineage
+from minilingua.tracking.lineage import (
+    EVALUATION,
+    EVALUATION_DETAILS,
+    Lineage,
+    read_lineage,
+)
 from minilingua.tracking.passport import MODEL, collect_passport
 from minilingua.tracking.scores import read_scores
 from minilingua.tracking.training_record import read_published
 
 RELEASE = Path("models/release")
+_KEPT_BACK = ("answers.jsonl",)
+"""Holds rows of the test data, whose licences need not be the model's."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +68,9 @@ def build_release() -> None:
         for file in tree_files(MODEL):
             _link(file, aside / file.relative_to(MODEL))
         _link(EVALUATION, aside / EVALUATION.name)
+        for file in sorted(EVALUATION_DETAILS.glob("*")):
+            if file.name not in _KEPT_BACK:
+                _link(file, aside / "evaluation" / file.name)
         write_json(aside / "passport.json", passport)
         write_text(aside / "README.md", card)
 
