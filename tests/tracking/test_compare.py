@@ -34,7 +34,7 @@ def write(path: Path, share: float, questions: int = 40) -> None:
         for model in ("base", "result")
         for language in ("en", "fi")
         for number in range(questions)
-    ]  # type: ignore[misc]  # the two literals
+    ]
     write_items(path, items)
 
 
