@@ -96,6 +96,7 @@ COMMANDS: dict[str, Command] = {
                 "minilingua.tracking.throughput:main",
                 "where the time of a training went",
             ),
+            ("compare", "minilingua.tracking.compare:main", "two evaluations, with significance"),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("relocate", "minilingua.tracking.relocate:main", "after the repository was moved"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
@@ -103,7 +104,7 @@ COMMANDS: dict[str, Command] = {
             ("slurm", "minilingua.launch.commands:slurm", "write the batch scripts of a cluster"),
             ("cancel", "minilingua.launch.commands:cancel", "end this checkout's Slurm jobs"),
             ("doctor", "minilingua.launch.doctor:main", "can this cluster run what is described?"),
-            ("preflight", "minilingua.launch.preflight:main", "print what this node offers"),
+            ("node", "minilingua.launch.preflight:main", "print what this node offers"),
         )
     },
 }

@@ -1,4 +1,4 @@
-"""The command ``minilingua preflight``: what a job finds on its node, before it trains.
+"""The command ``minilingua node``: what a job finds on its node, before it trains.
 
 It loads neither torch nor CUDA's runtime: libraries are opened, asked for their version, and left.
 """
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         LaunchError: what a training needs is missing.
     """
     parser = argparse.ArgumentParser(
-        prog="minilingua preflight",
+        prog="minilingua node",
         description="Print what this node offers to a training: driver and the libcuda that is "
         "loaded, NCCL, TransformerEngine, GPUs, disk, image and versions.",
     )

@@ -38,7 +38,7 @@ class Program:
 
 
 TRAIN = Program(name="train", module="minilingua.training.worker")
-PREFLIGHT = Program(name="minilingua", module="minilingua", arguments=("preflight",))
+PREFLIGHT = Program(name="minilingua", module="minilingua", arguments=("node",))
 
 
 def stage_program(stage: str) -> Program:

@@ -21,6 +21,8 @@ from minilingua.core.files import tree_files
 
 DVC_LOCK = Path("dvc.lock")
 EVALUATION = Path("reports/evaluation.json")
+EVALUATION_DETAILS = Path("reports/evaluation")
+"""Items, answers and the comparison of base and result, written with it."""
 REPORTS = Path("reports/train")
 
 _STAGES_THAT_RENEW = {"model": ("convert", "evaluate"), "evaluation": ("evaluate",)}

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minilingua.core.files import sha256_file
-from minilingua.provenance.lineage import DVC_LOCK, EVALUATION, Lineage
+from minilingua.core.files import sha256_file, tree_files
+from minilingua.provenance.lineage import DVC_LOCK, EVALUATION, EVALUATION_DETAILS, Lineage
 from minilingua.provenance.passport import LEDGER, MODEL, collect_passport
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import EVENTS, REPORTS, Training
@@ -71,3 +71,5 @@ def _publish_evaluation(store: Store, run: "Run", training: Training, artifacts:
     for path in (DVC_LOCK, *PAGES):
         if path.exists():
             artifacts.upload(path, path.as_posix())
+    for file in tree_files(EVALUATION_DETAILS) if EVALUATION_DETAILS.exists() else ():
+        artifacts.upload(file, f"evaluation/{file.name}")

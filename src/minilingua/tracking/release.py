@@ -1,7 +1,7 @@
 """The command ``minilingua release``: the model and all that explains it, in one directory.
 
     models/hf ────────────────► models/release/  weights, tokenizer, template (hard links)
-    reports/evaluation.json ──►                  evaluation.json
+    reports/evaluation.json ──►                  evaluation.json, evaluation/
     reports/train/events.jsonl ►                 events.jsonl
     git, dvc.lock, params, .. ►                  passport.json, README.md (model card), report.html
 
@@ -18,7 +18,7 @@ from minilingua.core.errors import DataError
 from minilingua.core.files import require, staged_directory, tree_files, write_json, write_text
 from minilingua.params_file import validate_params
 from minilingua.provenance.data_record import read_sources
-from minilingua.provenance.lineage import EVALUATION, Lineage, read_lineage
+from minilingua.provenance.lineage import EVALUATION, EVALUATION_DETAILS, Lineage, read_lineage
 from minilingua.provenance.passport import MODEL, collect_passport
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import EVENTS, read_published
@@ -27,6 +27,8 @@ from minilingua.report.content import gather
 from minilingua.tracking.card import model_card
 
 RELEASE = Path("models/release")
+_KEPT_BACK = ("answers.jsonl",)
+"""Holds rows of the test data, whose licences need not be the model's."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +69,9 @@ def build_release() -> None:
             _link(file, aside / file.relative_to(MODEL))
         _link(EVALUATION, aside / EVALUATION.name)
         _link(EVENTS, aside / EVENTS.name)
+        for file in sorted(EVALUATION_DETAILS.glob("*")):
+            if file.name not in _KEPT_BACK:
+                _link(file, aside / "evaluation" / file.name)
         write_json(aside / "passport.json", passport)
         write_text(aside / "report.html", page)
         write_text(aside / "README.md", card)
