@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minilingua.core.errors import (
-    LaunchError,
+    EXIT_BAD_INPUT,
     MiniLinguaError,
     ParamsError,
     did_you_mean,
