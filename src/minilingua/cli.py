@@ -13,7 +13,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from minilingua.core.errors import MiniLinguaError, ParamsError, did_you_mean, output_error
+from minilingua.core.errors import (
+    EXIT_BAD_INPUT,
+    MiniLinguaError,
+    ParamsError,
+    did_you_mean,
+    output_error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"minilingua: error: {told}{_restore_hint()}", file=sys.stderr)  # noqa: T201
         return told.exit_code
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "minilingua":
+            raise
+        print(  # noqa: T201
+            f"minilingua: error: the package {error.name!r} is not installed here; a container "
+            "image has what train, convert and evaluate need, `make setup` installs all outside",
+            file=sys.stderr,
+        )
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("minilingua: interrupted", file=sys.stderr)  # noqa: T201
         return 130

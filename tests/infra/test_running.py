@@ -89,3 +89,15 @@ def test_the_workers_error_and_exit_code_come_through(images: Images, tmp_path: 
     done = run_at(place, workspace, "minilingua", "train", check=False)
     assert done.returncode == 2
     assert "train: error: models/base/config.json: is no Llama configuration" in done.stderr
+
+
+def test_a_command_that_an_image_is_not_for_is_one_line(images: Images) -> None:
+    done = subprocess.run(
+        ["apptainer", "exec", "--containall", str(images.sif), "minilingua", "track"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the package 'mlflow' is not installed here" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -20,7 +20,6 @@ from minilingua.launch.follower import start_follower
 from minilingua.launch.image_check import require_image
 from minilingua.launch.local import LocalLauncher
 from minilingua.launch.program import command, prepare_scratch, stage_program, with_passed
-from minilingua.launch.slurm import SlurmLauncher, Stage
 from minilingua.params import Params
 from minilingua.training.run_directory import RUNS, open_run
 from minilingua.training.run_key import DVC_FILE, identify_run
@@ -87,6 +86,9 @@ def run_in_slurm(name: StageName, params: Params, cluster: Cluster) -> int:
     Raises:
         LaunchError: the job is refused or fails, or left an output out.
     """
+    # Here, because an image, in which nothing is submitted, has not all that it needs.
+    from minilingua.launch.slurm import SlurmLauncher, Stage
+
     digest = require_image(cluster)
     key = identify_run(params, stage=name).key
     is_training = name == "train"
