@@ -214,3 +214,14 @@ def test_marker_names_every_file(saved: Path) -> None:
     assert marker["run_key"] == KEY
     assert marker["step"] == 3
     assert set(marker["files"]) == {f.name for f in path.iterdir()} - {"complete.json"}
+
+
+def test_a_training_that_fails_waits_for_the_save_that_it_began(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    saver = Saver(directory=tmp_path, run_key=KEY)
+    saver.begin(engine_of(workspace), PROGRESS)
+    saver.abandon()
+    assert complete_checkpoints(tmp_path) == [3]
+    saver.abandon()
+    assert saver.wait() is None

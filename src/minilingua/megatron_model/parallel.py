@@ -23,7 +23,7 @@ from minilingua.megatron_model.megatron import (
 
 RENDEZVOUS_VARIABLE = "MINILINGUA_RENDEZVOUS"
 _LOST = re.compile(
-    "connection (closed|reset|refused)|broken pipe|socket timeout|timed out|peer|NCCL",
+    "connection (closed|reset|refused)|broken pipe|timed? ?out|by peer|ncclRemoteError",
     re.IGNORECASE,
 )
 _TIMEOUT = timedelta(minutes=10)

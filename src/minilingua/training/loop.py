@@ -89,6 +89,7 @@ class TrainingLoop:
                 self._step()
                 self._stop_at_spikes()
         finally:
+            self._saver.abandon()  # before the ranks part; after a good end there is nothing left
             self.console.end()
 
     def _restore(self) -> None:

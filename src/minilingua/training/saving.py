@@ -126,6 +126,12 @@ class Saver:
         writing, self._writing = self._writing, None
         return None if writing is None else writing.result()
 
+    def abandon(self) -> None:
+        """Waits for the state that was begun, whatever becomes of it: training has failed."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.exception()
+
     def _write(
         self,
         path: Path,

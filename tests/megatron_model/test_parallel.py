@@ -1,0 +1,24 @@
+import pytest
+from torch import distributed
+
+from minilingua.core.errors import EXIT_LOST_RANK, LostRankError
+from minilingua.megatron_model.parallel import lost_ranks_told
+
+GLOO = "[pair.cc:553] Connection closed by peer [127.0.0.1]:37277. This is typically caused by .."
+NCCL = "NCCL error: ncclRemoteError: A call failed possibly due to a remote process exiting"
+
+
+@pytest.mark.parametrize("said", [GLOO, NCCL, "Timed out waiting 600000ms for recv operation"])
+def test_a_lost_rank_is_one_line(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    with pytest.raises(LostRankError, match="another rank has ended") as caught, lost_ranks_told():
+        raise RuntimeError(said)
+    assert caught.value.exit_code == EXIT_LOST_RANK
+    with pytest.raises(RuntimeError, match="size mismatch"), lost_ranks_told():
+        raise RuntimeError("size mismatch")  # a defect keeps its traceback
+
+
+def test_a_rank_alone_has_lost_nobody() -> None:
+    with pytest.raises(RuntimeError, match="Connection closed by peer"), lost_ranks_told():
+        raise RuntimeError(GLOO)
