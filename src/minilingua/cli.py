@@ -61,6 +61,7 @@ COMMANDS: dict[str, Command] = {
         name: Command(target=target, summary=summary, is_stage=False)
         for name, target, summary in (
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
+            ("chat", "minilingua.serving.chat:main", "talk to a model in the terminal"),
             ("compare", "minilingua.tracking.compare:main", "two evaluations, with significance"),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),
