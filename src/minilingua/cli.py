@@ -102,6 +102,7 @@ COMMANDS: dict[str, Command] = {
                 "minilingua.tracking.throughput:main",
                 "where the time of a training went",
             ),
+            ("chat", "minilingua.serving.chat:main", "talk to a model in the terminal"),
             ("compare", "minilingua.tracking.compare:main", "two evaluations, with significance"),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("relocate", "minilingua.tracking.relocate:main", "after the repository was moved"),
