@@ -27,7 +27,7 @@ repro: .venv/.ready ## raw data to fine-tuned model, evaluation, MLflow and rele
 	minilingua release
 
 test: .venv/.ready ## all tests, on the CPU
-	pytest
+	pytest -n 2 --dist loadgroup
 
 lint: .venv/.ready ## formatting, style, types and import directions
 	ruff format --check .

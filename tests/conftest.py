@@ -15,6 +15,22 @@ settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
 
+_LONGEST_FIRST = ("pipeline", "infra", "training")
+"""Directories whose tests share what takes long to make, and are begun with."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests one process of `pytest -n` runs: a directory above, or else a file."""
+    here = Path(__file__).parent
+    order = {name: number for number, name in enumerate(_LONGEST_FIRST)}
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        group = folder if folder in order else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: order.get(item.path.relative_to(here).parts[0], len(order)))
+
+
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the test would have slept; it does not."""
