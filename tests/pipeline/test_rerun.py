@@ -50,7 +50,7 @@ def test_another_mixture_packs_again_and_tokenizes_nothing(
         ("src/minilingua/megatron_model/weight_map.py", {"train", "convert"}),
         ("src/minilingua/mcqa/templates/fi.yaml", {"mcqa"}),
         ("src/minilingua/core/seeding.py", None),
-        ("src/minilingua/params.py", set()),
+        ("src/minilingua/params/training.py", set()),
         ("docs/architecture.md", set()),
         ("tests/test_cli.py", set()),
         ("src/minilingua/tracking/track.py", set()),
