@@ -39,7 +39,7 @@ start() {
     local name=$1
     shift
     say "starting $name"
-    setsid nohup "$@" </dev/null >>"$LOG/$name.log" 2>&1 &
+    setsid nohup "$@" </dev/null >>"$LOG/$name.log" 2>&1 9>&- &
 }
 
 # stop PIDFILE : ends a daemon of ours and waits for it.
@@ -260,7 +260,9 @@ setup_base() {
     else
         local root=$STATE/base wheels=$STATE/wheels site
         site=$(mirror)
-        rm -rf "$root"
+        # One that was interrupted has left it mounted.
+        mountpoint --quiet "$root/proc" && umount "$root/proc"
+        rm -rf --one-file-system "$root"
         say "base: debootstrap $CODENAME"
         debootstrap --variant=minbase --include=python3,ca-certificates "$CODENAME" "$root" "$site" \
             >"$LOG/debootstrap.log" 2>&1 || die "debootstrap failed: $(tail -n 1 "$LOG/debootstrap.log")"
@@ -290,6 +292,9 @@ setup_base() {
 have apt-get || die "needs Debian's apt-get"
 CODENAME=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 mkdir -p "$LOG"
+# Two of these at once would take each other's files away.
+exec 9>"$STATE/setup.lock"
+flock 9
 parts=("$@")
 ((${#parts[@]})) || parts=(docker base apptainer slurm)
 base=
