@@ -187,7 +187,7 @@ def test_ranks_that_share_the_vocabulary_have_the_same_half_precision_losses(
     expected = functional.cross_entropy(exact, labels, reduction="none")
     torch.testing.assert_close(losses, expected.detach(), rtol=1e-5, atol=1e-5)
     (expected_gradients,) = torch.autograd.grad(expected.sum(), exact)
-    torch.testing.assert_close(gradients, expected_gradients.bfloat16(), rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(gradients, expected_gradients.bfloat16(), rtol=1e-2, atol=1e-5)
 
 
 def test_shared_bf16_weights_are_read_in_full_precision(ring: Ring) -> None:
