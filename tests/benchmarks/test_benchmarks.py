@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import checkpoint, command_line, tokenization, training_step
+from benchmarks import (
+    checkpoint,
+    command_line,
+    conversion,
+    generation,
+    tokenization,
+    training_step,
+)
 from benchmarks.training_step import Duel
 from minilingua.megatron_model.megatron import quiet
 from tests.pipeline.workspace import ROOT, Workspace
@@ -80,6 +87,19 @@ def test_checkpoint(ready: Path, tmp_path: Path) -> None:
     assert sizes["state"] > 2 * sizes["weights"]  # weights and two moments
 
 
+def test_conversion(ready: Path, tmp_path: Path) -> None:
+    result = result_of(conversion.main, ready, tmp_path)
+    assert [item["target"] for item in result["rows"]] == [0.7, 0.7]
+    assert result["checks"]["bytes"]["smoke"] > 100_000
+
+
+def test_generation(ready: Path, tmp_path: Path) -> None:
+    result = result_of(generation.main, ready, tmp_path)
+    (item,) = result["rows"]
+    assert item["target"] == 3.0
+    assert result["checks"]["same_answers"] >= 0.98 * result["checks"]["prompts"]
+
+
 @pytest.mark.pipeline
 def test_command_line(tmp_path: Path) -> None:
     repository = Workspace(path=tmp_path / "repository")
@@ -97,7 +117,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [checkpoint, command_line, tokenization, training_step],
+    [checkpoint, command_line, conversion, generation, tokenization, training_step],
     ids=lambda item: item.__name__,
 )
 def test_help_says_how_to_run(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
