@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks import checkpoint, command_line, data_stages, tokenization, training_step
+from benchmarks import (
+    checkpoint,
+    command_line,
+    conversion,
+    data_stages,
+    generation,
+    tokenization,
+    training_step,
+)
 from benchmarks.line import compose, line
 from minilingua.megatron_model.parallel import one_rank
 
@@ -41,7 +49,9 @@ def _no_effects(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(threads: int) -> dict[str, Any]:
         return {"threads": min(threads, 1), "load_average_before": 0.0}
 
-    for module in (checkpoint, command_line, data_stages, tokenization, training_step):
+    for module in (
+        checkpoint, command_line, conversion, data_stages, generation, tokenization, training_step,
+    ):  # fmt: skip
         monkeypatch.setattr(module, "begin", begin)
     monkeypatch.setenv("RAYON_NUM_THREADS", "1")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")

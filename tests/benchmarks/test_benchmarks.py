@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks import checkpoint, command_line, data_stages, tokenization, training_step
+from benchmarks import (
+    checkpoint,
+    command_line,
+    conversion,
+    data_stages,
+    generation,
+    tokenization,
+    training_step,
+)
 from benchmarks.training_step import Duel
 from minilingua.megatron_model.megatron import quiet
 from tests.pipeline.workspace import ROOT, Workspace
@@ -107,6 +115,19 @@ def test_too_small_a_corpus_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "a tenth of 100 conversations is less than a step" in capsys.readouterr().err
 
 
+def test_conversion(ready: Path, tmp_path: Path) -> None:
+    result = result_of(conversion.main, ready, tmp_path)
+    assert [item["target"] for item in result["rows"]] == [0.7, 0.7]
+    assert result["checks"]["bytes"]["smoke"] > 100_000
+
+
+def test_generation(ready: Path, tmp_path: Path) -> None:
+    result = result_of(generation.main, ready, tmp_path)
+    (item,) = result["rows"]
+    assert item["target"] == 3.0
+    assert result["checks"]["same_answers"] >= 0.98 * result["checks"]["prompts"]
+
+
 @pytest.mark.pipeline
 def test_command_line(tmp_path: Path) -> None:
     repository = Workspace(path=tmp_path / "repository")
@@ -124,7 +145,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [checkpoint, command_line, data_stages, tokenization, training_step],
+    [checkpoint, command_line, conversion, data_stages, generation, tokenization, training_step],
     ids=lambda item: item.__name__,
 )
 def test_help_says_how_to_run(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
