@@ -39,7 +39,7 @@ start() {
     local name=$1
     shift
     say "starting $name"
-    setsid nohup "$@" </dev/null >>"$LOG/$name.log" 2>&1 9>&- &
+    setsid nohup "$@" </dev/null >>"$LOG/$name.log" 2>&1 &
 }
 
 # stop PIDFILE : ends a daemon of ours and waits for it.
@@ -290,9 +290,6 @@ setup_base() {
 have apt-get || die "needs Debian's apt-get"
 CODENAME=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 mkdir -p "$LOG"
-# One at a time; the daemons do not inherit the lock.
-exec 9>"$STATE/setup.lock"
-flock 9
 parts=("$@")
 ((${#parts[@]})) || parts=(docker base apptainer slurm)
 base=
