@@ -76,7 +76,7 @@ install_packages() {
         kept=$(mktemp)
         cp --preserve=all "$policy" "$kept"
     fi
-    printf '#!/bin/sh\n[ "$1" != build ] || exec unshare --user --map-users=0,0,65536 --map-groups=0,0,65536 %s "$@"\nexec %s "$@"\n' \
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
     local status=0
     DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \
@@ -205,7 +205,7 @@ setup_slurm() {
     await 20 munge --no-input || die "munged does not answer: $(tail -n 1 "$LOG/munged.log")"
 
     start_database "$run/mysql"
-    accounting_answers >/dev/null || start slurmdbd slurmdbd -D
+    accounting_answers >/dev/null 2>&1 || start slurmdbd slurmdbd -D
     await 40 accounting_answers || die "slurmdbd does not answer: $(tail -n 1 "$LOG/slurmdbd.log")"
     sacctmgr --noheader --parsable2 list cluster format=cluster | grep -qx infra ||
         sacctmgr --immediate --quiet add cluster infra >>"$LOG/sacctmgr.log" 2>&1
