@@ -1,5 +1,6 @@
 """What ends an evaluation on the terminal: base against result, how sure, and some answers."""
 
+import sys
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -38,7 +39,13 @@ _TOTALS: tuple[tuple[str, str, str, str | None], ...] = (  # label, task, metric
     ("open answers, wrong language", "answers", "wrong_language", None),
 )
 _SHOWN_ANSWERS = 3
+_WIDTH = 110
 _MARKS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "no difference shown": ""}
+
+
+def table_console() -> Console:
+    """Returns a console for these tables: a file or pipe gets them whole, whatever COLUMNS says."""
+    return Console() if sys.stdout.isatty() else Console(width=_WIDTH)
 
 
 def print_report(
@@ -47,7 +54,7 @@ def print_report(
     console: Console | None = None,
 ) -> None:
     """Prints a table per language, one over all languages, and a few open answers."""
-    console = console or Console()
+    console = console or table_console()
     console.print(
         language_table(compared.comparisons, "base", "result"),
         difference_table(compared.comparisons, "base", "result"),

@@ -16,14 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from minilingua.core.errors import DataError, MissingInputError, did_you_mean
 from minilingua.core.files import read_jsonl, staged_directory, write_json
 from minilingua.core.records import ItemResult, ModelName
 from minilingua.evaluation.comparison import Compared, compare
 from minilingua.evaluation.plot import write_comparison_plot
-from minilingua.evaluation.report import difference_table, language_table
+from minilingua.evaluation.report import difference_table, language_table, table_console
 from minilingua.params_file import load_params
 from minilingua.tracking.store import RUN_KEY_TAG, Store, locked_store
 
@@ -178,7 +176,7 @@ def _track(names: tuple[str, str], output: Path) -> None:
 
 
 def _print(compared: Compared, left: str, right: str, output: Path) -> None:
-    console = Console()
+    console = table_console()
     console.print(
         language_table(compared.comparisons, left, right),
         difference_table(compared.comparisons, left, right),
