@@ -39,7 +39,7 @@ _TOTALS: tuple[tuple[str, str, str, str | None], ...] = (  # label, task, metric
     ("open answers, wrong language", "answers", "wrong_language", None),
 )
 _SHOWN_ANSWERS = 3
-_WIDTH = 110
+_WIDTH = 130
 _MARKS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "no difference shown": ""}
 
 
