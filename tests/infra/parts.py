@@ -10,7 +10,7 @@ import pytest
 from tests.pipeline.workspace import Workspace
 
 REQUIRED_VARIABLE = "MINILINGUA_INFRA"
-"""``required`` makes a missing part a failure: set where setup.sh has run, as in .ci/run."""
+"""``required`` makes a missing part a failure: set it where setup.sh has run."""
 
 BASE = "minilingua-test-base:current"
 
