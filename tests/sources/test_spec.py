@@ -47,7 +47,8 @@ def test_the_specs_know_what_the_sample_has() -> None:
 
 def test_the_documentation_lists_every_source_with_its_licence() -> None:
     text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    table = text.partition("## The sources")[2].partition("\n## ")[0]
+    rows = {row.split("`")[1]: row for row in table.splitlines() if row.startswith("| `")}
     specs = load_specs()
     assert list(rows) == list(specs)
     for name, spec in specs.items():

@@ -18,6 +18,7 @@ def test_everything_of_a_line_is_attached(workspace: Workspace) -> None:
     workspace.whole_line()
     track()
     assert workspace.artifacts() == {
+        "data/conversations/manifest.json",
         "data/raw/manifest.json",
         "evaluation/evaluation.json",
         "evaluation/scores.json",
