@@ -1,8 +1,8 @@
 """The conversations that tokenization is measured on, in directories that the stages can run in.
 
-sample   what the sample's generator gives when asked for more: about 32,000 conversations
+sample   what the sample's generator gives when asked for more: about 48,000 conversations
 long     the same joined by six, so that they are as long as those of the real sets: prompts to
-         one prompt, answers to one answer
+         one prompt, answers to one answer; each begins two after the one before it
 """
 
 import shutil
@@ -18,13 +18,16 @@ TOKENIZER = Path("models/tokenizer")
 JOINED = {"sample": 1, "long": 6}
 """Corpus ─► conversations that become one: 256 of the real sets hold about 41,000 tokens, 256 of
 the sample about a sixth."""
+_STRIDE = 2
+"""Joined conversations overlap, for there to be enough of them: what is done once, such as drawing
+the mixture, is not what is measured. Every side tokenizes the same texts."""
 
 FULL = (
     "experiment=sample",
     "sources.sample.facts=500",
-    "sources.sample.instruction_rows=1600",
-    "sources.sample.mcqa_rows=800",
-    "sources.sample.code_rows=1200",
+    "sources.sample.instruction_rows=6400",
+    "sources.sample.mcqa_rows=3200",
+    "sources.sample.code_rows=4800",
     "pack.epochs=1.0",
 )
 SHORT = ("experiment=smoke", "pack.epochs=1.0")
@@ -53,7 +56,10 @@ def copy_corpus(source: Path, target: Path, *, joined: int = 1) -> None:
         rows = list(read_jsonl(file, Conversation))
         write_jsonl(
             target / file.relative_to(source),
-            (_joined(rows[begin : begin + joined]) for begin in range(0, len(rows), joined)),
+            (
+                _joined(rows[begin : begin + joined])
+                for begin in range(0, len(rows), 1 if joined == 1 else _STRIDE)
+            ),
         )
 
 

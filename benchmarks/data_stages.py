@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from benchmarks.packers import compare
 from benchmarks.reference_corpus import CONVERSATIONS, VOCABULARY, write_corpus
 from benchmarks.results import Result, Table, report, verdict
 from benchmarks.watched import Watched, watch
+from minilingua.core import processes
 from minilingua.core.files import read_json
 from minilingua.core.tokens import open_token_file
 from minilingua.params import Params
@@ -76,7 +78,13 @@ class Measured:
 
 
 def run_stage(module: str, params: Params) -> None:
-    """Runs a stage in the current directory."""
+    """Runs a stage in the current directory, in as many processes for few rows as for many.
+
+    Otherwise what memory grows by would be the processes that more rows are worth. They import no
+    module of the benchmarks, as those of the command line do not either.
+    """
+    processes.WORTH_PROCESSES = 0
+    sys.modules["__main__"] = ModuleType("__main__")
     importlib.import_module(module).run(params)
 
 

@@ -3,46 +3,41 @@
     environment ─► isolation, parity ─► killed training ─► sweep of ours ─► transformers ─► table
                                                               each section while there is time
 
-Results are written after every section, so that a run that is cut off leaves what it has.
+Results are written after every section and every measurement, so that a run that is cut off leaves
+what it has. What fails is told in its place, and the rest goes on.
 """
 
 import argparse
-import platform
+import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from benchmarks.gpu_report import compiled, environment, markdown, write
 from benchmarks.options import SHORT
 from benchmarks.results import RESULTS
-from minilingua.core.files import write_json, write_text
-from minilingua.params import ModelParams, Params
+from minilingua.params import ModelParams, ParallelParams, Params
 from minilingua.params_file import load_params
 
 _ROOT = Path(__file__).parents[1]
 _RESERVE_S = 20.0
 """Kept for the end: a measurement is not begun with less time left."""
-_COLUMNS = (
-    ("side", "side"),
-    ("pack", "pack"),
-    ("packs_joined", "joined"),
-    ("tokens_per_s", "tokens/s"),
-    ("supervised_tokens_per_s", "supervised/s"),
-    ("conversations_per_s", "conversations/s"),
-    ("teraflops", "Tflop/s"),
-    ("mfu", "MFU"),
-    ("peak_memory_gib", "GiB"),
-)
+_THEIRS_S = 90.0
+"""Kept for transformers while ours is measured."""
+_RESTART_S = 200.0
+"""That the three trainings of the restart check may take."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs all; exit code 1 if a check failed."""
+    """Runs all; exit code 1 if something failed."""
     arguments = _parser().parse_args(argv)
-    began = time.monotonic()
+    began = time.monotonic() - arguments.spent
     import torch
 
     from minilingua.megatron_model.megatron import quiet
@@ -52,58 +47,117 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not on_gpu and not arguments.short:
         print("gpu: error: torch sees no GPU; --short runs on a CPU", file=sys.stderr)
         return 2
-    if not on_gpu:
+    if on_gpu:
+        _settle_memory()
+        # What torch cannot compile here runs as it is: slower, but all of it is measured.
+        torch._dynamo.config.suppress_errors = True
+    else:
         torch.set_num_threads(2)
+    backends = _names(arguments)
     output = arguments.output or (SHORT if arguments.short else RESULTS)
-    result: dict[str, Any] = {"short": arguments.short, "environment": _environment(arguments.te)}
+    result: dict[str, Any] = {"short": arguments.short, "environment": environment(), "failed": {}}
 
     def left() -> float:
         return float(arguments.minutes * 60 - (time.monotonic() - began))
 
     with TemporaryDirectory(prefix="minilingua-gpu-") as name, quiet():
         scratch = Path(name)
+        device = local_device()
         with one_rank():
-            device = local_device()
-            _run(result, "backends", output, lambda: _backends(arguments, device))
-        _run(result, "restart", output, lambda: _restart(arguments, scratch))
+            _run(result, "backends", output, lambda: _backends(arguments, backends, device))
+        _run(result, "restart", output, lambda: _restart(arguments, backends[0], scratch))
         with one_rank():
+            _run(result, "matmul_teraflops", output, lambda: _matmul(device))
             _run(
                 result,
                 "throughput",
                 output,
-                lambda: _throughput(arguments, device, scratch, lambda: left() > _RESERVE_S),
+                lambda: _throughput(arguments, backends, device, scratch, left),
             )
+    result["compiled"] = compiled()
     result["minutes"] = round((time.monotonic() - began) / 60, 2)
-    _write(result, output)
-    print((output / "gpu.md").read_text(encoding="utf-8"))
-    checks = [*result["backends"].values(), result["restart"]]
-    return 0 if all(check["passed"] for check in checks) else 1
+    write(result, output)
+    print(markdown(result))
+    checks = [*result.get("backends", {}).values(), result.get("restart", {"passed": False})]
+    measured = result.get("throughput", [])
+    well = all(check["passed"] for check in checks) and not result["failed"]
+    return 0 if well and not any("failed" in item for item in measured) else 1
 
 
-def _backends(arguments: argparse.Namespace, device: Any) -> dict[str, Any]:
+def _settle_memory() -> None:
+    """Does without expandable segments (gpu.sh asks for them) where the driver fails at them.
+
+    Some virtual machines do. What is started from here does without them too.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device="cuda")
+    except RuntimeError:
+        plain = "expandable_segments:False"
+        print(f"gpu: PYTORCH_ALLOC_CONF={plain}: the driver fails at them", file=sys.stderr)
+        os.environ["PYTORCH_ALLOC_CONF"] = plain
+        torch._C._accelerator_setAllocatorSettings(plain)
+        torch.zeros(1, device="cuda")
+
+
+def _run(result: dict[str, Any], name: str, output: Path, section: Callable[[], Any]) -> None:
+    """Runs a section and writes what it found, item by item where it yields."""
+    from benchmarks.gpu_clock import failure
+
+    print(f"gpu: {name}", file=sys.stderr)
+    try:
+        found = section()
+        if not isinstance(found, Iterator):
+            result[name] = found
+        else:
+            result[name] = []
+            for item in found:
+                result[name].append(item)
+                write(result, output)
+    except Exception as error:  # noqa: BLE001 - told in the table; the other sections go on
+        result["failed"][name] = failure(error)
+    write(result, output)
+
+
+def _backends(arguments: argparse.Namespace, backends: Sequence[Any], device: Any) -> Any:
     from benchmarks.gpu_checks import check_backends
 
-    return check_backends(_model("smoke"), _names(arguments), device)
+    # Two layers with the heads of the 1B model: the kernels that are measured afterwards.
+    model = _model("smoke") if arguments.short else _model("1b", layers=2)
+    return check_backends(model, backends, device)
 
 
-def _restart(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+def _restart(arguments: argparse.Namespace, backend: Any, scratch: Path) -> Any:
     from benchmarks.gpu_checks import check_restart
 
+    dropout = {"hidden_dropout": 0.1, "attention_dropout": 0.0 if backend == "varlen" else 0.1}
     params = _params(
         _model("smoke" if arguments.short else "30m"),
-        precision="bf16",
         profile="bitwise",
-        attention="auto",
-        micro_batch=1,
-        hidden_dropout=0.0,
+        attention=backend,
+        **dropout,
     )
-    return check_restart(params, scratch, steps=20)
+    found = check_restart(params, scratch, steps=20, seconds=_RESTART_S)
+    return {**found, "attention": backend, "dropout": list(dropout.values())}
+
+
+def _matmul(device: Any) -> float | None:
+    from benchmarks.gpu_clock import matmul_teraflops
+
+    return matmul_teraflops(device)
 
 
 def _throughput(
-    arguments: argparse.Namespace, device: Any, scratch: Path, in_time: Callable[[], bool]
-) -> list[dict[str, Any]]:
-    from benchmarks.gpu_throughput import Sweep, measure_ours, measure_transformers
+    arguments: argparse.Namespace,
+    backends: Sequence[Any],
+    device: Any,
+    scratch: Path,
+    left: Callable[[], float],
+) -> Iterator[dict[str, Any]]:
+    from benchmarks.gpu_clock import Sweep
+    from benchmarks.gpu_throughput import measure_ours
+    from benchmarks.gpu_transformers import measure_transformers
 
     if arguments.short:
         sweep = Sweep(
@@ -122,35 +176,46 @@ def _throughput(
             tokens_per_micro_batch=(8192, 16384, 32768),
             tokens_per_step=65_536,
             steps=4,
-            padded_rows=(4, 16),
+            padded_rows=(4, 8, 16),
             padded_to=2048,
         )
     params = _params(
         _model("smoke" if arguments.short else "1b", max_positions=8192),
-        precision="bf16",
         profile="fast",
         attention="auto",
         hidden_dropout=0.0,
+        attention_dropout=0.0,
     )
-    import torch
-
-    found: list[dict[str, Any]] = []
-    for backend in _names(arguments):
-        if backend == "sdpa" and not arguments.short:
-            continue  # the reference; not made for speed on a GPU
-        found += measure_ours(params, sweep, backend, device, scratch, in_time)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-    found += measure_transformers(params, sweep, device, in_time)
-    return found
+    cases: list[tuple[Any, Any, Sweep]] = [
+        (backend, "bf16", sweep)
+        for backend in backends
+        if backend != "sdpa" or arguments.short  # the reference; not made for speed on a GPU
+    ]
+    if "te" in backends:
+        cases.append(("te", "fp8", replace(sweep, pack_lengths=sweep.pack_lengths[-1:])))
+    for backend, precision, swept in cases:
+        train = params.train.model_copy(update={"precision": precision})
+        yield from measure_ours(
+            params.model_copy(update={"train": train}),
+            swept,
+            backend,
+            device,
+            scratch,
+            lambda: left() > _RESERVE_S + _THEIRS_S,
+        )
+    yield from measure_transformers(params, sweep, device, lambda: left() > _RESERVE_S)
 
 
 def _names(arguments: argparse.Namespace) -> list[Any]:
-    """Returns the backends that can run here, the fastest first."""
+    """Returns the backends that can run here, the fastest first.
+
+    Raises:
+        SystemExit: one that was asked for cannot run on this GPU.
+    """
     import torch
 
     from minilingua.core.errors import ParamsError
-    from minilingua.megatron_model.attention import choose_backend
+    from minilingua.megatron_model.backends import choose_backend
 
     names: list[Any] = []
     for name in ("te", "varlen", "sdpa") if arguments.te else ("varlen", "sdpa"):
@@ -168,102 +233,36 @@ def _model(preset: str, **changes: int) -> ModelParams:
 
 
 def _params(model: ModelParams, **train: Any) -> Params:
+    """Returns the parameters in params.yaml, of which nothing is left that matters here."""
     params = load_params(_ROOT / "params.yaml")
-    changed = params.train.model_copy(update={"attention_dropout": 0.0, "lr": 1e-4, **train})
+    alone = ParallelParams(
+        tensor=1,
+        sequence=False,
+        pipeline=1,
+        context=1,
+        distributed_optimizer=False,
+        fully_sharded=False,
+        overlap=False,
+    )
+    always: dict[str, Any] = {
+        "learning_rate_schedule": "constant",
+        "lr": 1e-4,
+        "min_lr": 0.0,
+        "warmup_steps": 0,
+        "micro_batch": 1,
+        "precision": "bf16",
+        "recompute": "none",
+        "parallel": alone,
+        "keep_checkpoints": 2,
+        "spikes": params.train.spikes.model_copy(update={"threshold": None}),
+    }
     return params.model_copy(
         update={
             "model": model,
-            "train": changed,
+            "train": params.train.model_copy(update={**always, **train}),
             "pack": params.pack.model_copy(update={"sequence_length": 512}),
         }
     )
-
-
-def _run(result: dict[str, Any], name: str, output: Path, section: Callable[[], Any]) -> None:
-    print(f"gpu: {name}", file=sys.stderr)
-    result[name] = section()
-    _write(result, output)
-
-
-def _environment(te: bool) -> dict[str, Any]:  # noqa: FBT001 - what was asked for
-    from importlib.metadata import PackageNotFoundError, version
-
-    import torch
-
-    versions: dict[str, str | None] = {}
-    for package in ("torch", "megatron-core", "transformers", "transformer-engine", "flash-attn"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    on_gpu = torch.cuda.is_available()
-    return {
-        "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
-        "memory_gib": round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
-        if on_gpu
-        else None,
-        "cuda": torch.version.cuda,
-        "python": platform.python_version(),
-        "versions": versions,
-        "te": te,
-    }
-
-
-def _write(result: dict[str, Any], output: Path) -> None:
-    write_json(output / "gpu.json", result)
-    write_text(output / "gpu.md", _markdown(result))
-
-
-def _markdown(result: dict[str, Any]) -> str:
-    about = result["environment"]
-    packages = ", ".join(f"{name} {v}" for name, v in about["versions"].items() if v)
-    lines = [
-        "A training step of the 1B shape (128k vocabulary, bf16, conversations of 159 tokens)."
-        if not result["short"]
-        else "A trial of the program: nothing here is a measurement.",
-        "",
-        f"{about['device']}, CUDA {about['cuda']}; {packages}.",
-        "",
-        "| check | result |",
-        "|---|---|",
-    ]
-    for name, check in result.get("backends", {}).items():
-        distance = ", ".join(
-            f"{part} {value:.2e}" for part, value in check["relative_distance_from_fp32"].items()
-        )
-        isolated = "isolated" if check["isolated"] else "NOT isolated"
-        verdict = "passed" if check["passed"] else "FAILED"
-        lines.append(f"| {name} | {verdict}: {isolated}; from fp32: {distance} |")
-    if "restart" in result:
-        restart = result["restart"]
-        lines.append(
-            f"| kill and restart | {'passed' if restart['passed'] else restart['error']} |"
-        )
-    if result.get("throughput"):
-        lines += [
-            "",
-            "| " + " | ".join(title for _, title in _COLUMNS) + " |",
-            "|---|" + "--:|" * (len(_COLUMNS) - 1),
-        ]
-        lines += ["| " + " | ".join(_cells(item)) + " |" for item in result["throughput"]]
-    return "\n".join(lines) + "\n"
-
-
-def _cells(item: dict[str, Any]) -> list[str]:
-    cells = []
-    for key, _ in _COLUMNS:
-        value = item.get(key)
-        if key == "tokens_per_s" and "skipped" in item:
-            cells.append(item["skipped"])
-        elif value is None:
-            cells.append("")
-        elif key == "mfu":
-            cells.append(f"{value:.1%}")
-        elif isinstance(value, float):
-            cells.append(f"{value:,.1f}" if value < 1000 else f"{value:,.0f}")
-        else:
-            cells.append(str(value))
-    return cells
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -275,6 +274,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--te", action="store_true", help="measure TransformerEngine too")
     parser.add_argument(
         "--minutes", type=float, default=9.5, help="time for all (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--spent",
+        type=float,
+        default=0.0,
+        help="seconds of it that are over (default: %(default)s)",
     )
     parser.add_argument(
         "--short", action="store_true", help="a tiny model, on a CPU too: shows that it runs"

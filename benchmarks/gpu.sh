@@ -7,8 +7,9 @@
 #   benchmarks/gpu.sh                         the same with the packages that are installed
 #   benchmarks/gpu.sh .. --te                 with TransformerEngine too (NGC's image has it)
 #   benchmarks/gpu.sh .. --short              seconds, a tiny model, on a CPU too: shows that it runs
+#   benchmarks/gpu.sh .. --output FOLDER      for the results (default: benchmarks/results)
 #
-# Other options go to `python -m benchmarks.gpu` (--help). Results: benchmarks/results/gpu.json, gpu.md.
+# Other options go to `python -m benchmarks.gpu` (--help). Results: gpu.json, gpu.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,15 +35,25 @@ while (($#)); do
   shift
 done
 
+fail() {
+  echo "gpu: error: $1" >&2
+  exit 2
+}
+
+export PYTHONPATH="$PWD/src:$PWD${PYTHONPATH:+:$PYTHONPATH}"
 if [[ -n $wheels ]]; then
+  [[ -d $wheels ]] || fail "$wheels: is no folder; --list tells what it has to hold"
   site=$(mktemp -d)
   trap 'rm -rf "$site"' EXIT
   # Beside what is installed, and without its torch: no dependency is followed.
-  "$python" -m pip install --quiet --no-index --no-deps --find-links "$wheels" --target "$site" \
-    --requirement "$requirements"
-  export PYTHONPATH="$PWD/src:$PWD:$site${PYTHONPATH:+:$PYTHONPATH}"
-else
-  export PYTHONPATH="$PWD/src:$PWD${PYTHONPATH:+:$PYTHONPATH}"
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile --find-links "$wheels" \
+    --target "$site" --requirement "$requirements" || fail "$wheels: lacks a wheel; see --list"
+  export PYTHONPATH="$PWD/src:$PWD:$site:$PYTHONPATH"
 fi
-export HF_HUB_OFFLINE=1 PYTORCH_CUDA_ALLOC_CONF=${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
-"$python" -m benchmarks.gpu "${options[@]+"${options[@]}"}"
+missing=$("$python" -c '
+from importlib.util import find_spec
+needed = ("torch", "numpy", "megatron", "transformers", "pydantic", "ruamel", "matplotlib", "psutil")
+print(*(name for name in needed if find_spec(name) is None))')
+[[ -z $missing ]] || fail "$("$python" -c 'import sys; print(sys.executable)') lacks $missing"
+export HF_HUB_OFFLINE=1 PYTORCH_ALLOC_CONF=${PYTORCH_ALLOC_CONF:-expandable_segments:True}
+"$python" -m benchmarks.gpu --spent "$SECONDS" "${options[@]+"${options[@]}"}"

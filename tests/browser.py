@@ -35,8 +35,8 @@ class Shown:
 
 
 @contextmanager
-def shown(path: Path, width: int = DESK) -> Iterator[Shown]:
-    """Opens a file in headless Chromium; skips the test where there is none."""
+def shown(page_at: Path | str, width: int = DESK) -> Iterator[Shown]:
+    """Opens a file, or an address, in headless Chromium; skips the test where there is none."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
@@ -54,6 +54,6 @@ def shown(path: Path, width: int = DESK) -> Iterator[Shown]:
             "console",
             lambda said: one.complaints.append(said.text) if said.type == "error" else None,
         )
-        page.goto(path.resolve().as_uri())
+        page.goto(page_at if isinstance(page_at, str) else page_at.resolve().as_uri())
         yield one
         browser.close()

@@ -1,34 +1,60 @@
 """Fixtures that several packages' tests use."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.hub_server import Hub, serve
 from tests.pipeline.workspace import Workspace, checkout
 
 # A busy machine is no failure of a property: tests assert behaviour, never wall time.
-settings.register_profile("no_deadline", deadline=None)
+settings.register_profile(
+    "no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("no_deadline")
 
 
-_LONGEST_FIRST = ("pipeline", "infra", "training")
-"""Directories whose tests share what takes long to make, and are begun with."""
+_LONGEST_FIRST = ("infra", "pipeline", "training")
+"""Directories whose tests are begun with."""
+_TOGETHER = frozenset({"infra", "training"})
+"""Directories whose files share what takes long to make."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests one process of `pytest -n` runs: a directory above, or else a file."""
-    here = Path(__file__).parent
+    """Orders the tests; those of a file stay together."""
     order = {name: number for number, name in enumerate(_LONGEST_FIRST)}
-    for item in items:
-        folder = item.path.relative_to(here).parts[0]
-        group = folder if folder in order else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: order.get(item.path.relative_to(here).parts[0], len(order)))
+    items.sort(key=lambda item: order.get(_folder(item.nodeid), len(order)))
+
+
+class _ByFixtures(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+    """One process of `pytest -n` runs all tests of a file, or of a directory of ``_TOGETHER``.
+
+    pytest-xdist's own groups do nothing with pytest 9.2, which has no ``_nodeid`` to mark.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = _folder(nodeid)
+        return folder if folder in _TOGETHER else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFixtures:
+    """Is how pytest-xdist asks who runs what."""
+    config.option.loadscopereorder = (
+        False  # by the number of tests, which says little of their time
+    )
+    return _ByFixtures(config, log)
+
+
+def _folder(nodeid: str) -> str:
+    """Returns ``training`` of ``tests/training/test_loop.py::test_x``."""
+    return nodeid.partition("tests/")[2].partition("/")[0]
 
 
 @pytest.fixture
@@ -64,14 +90,35 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A checkout of smoke in which everything before the training has run. Change only a copy."""
-    workspace = checkout(tmp_path_factory.mktemp("prepared") / "checkout")
-    workspace.repro("base", "pack")
-    return workspace
+
+    def make(path: Path) -> None:
+        checkout(path).repro("base", "pack")
+
+    return Workspace(path=_made_once(tmp_path_factory, "prepared", make))
 
 
 @pytest.fixture(scope="session")
 def smoke(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A checkout of smoke in which `dvc repro` has run. Change only a copy."""
-    workspace = prepared.copy(tmp_path_factory.mktemp("smoke") / "checkout")
-    workspace.repro()
-    return workspace
+
+    def make(path: Path) -> None:
+        prepared.copy(path).repro()
+
+    return Workspace(path=_made_once(tmp_path_factory, "smoke", make))
+
+
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Returns a directory that one process of `pytest -n` makes and all of them read."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        path = factory.mktemp(name) / "checkout"
+        make(path)
+        return path
+    shared = factory.getbasetemp().parent / "shared"
+    shared.mkdir(exist_ok=True)
+    path = shared / name
+    with FileLock(shared / f"{name}.lock"):
+        if not path.exists():
+            aside = shared / f".{name}"
+            make(aside)
+            aside.rename(path)
+    return path

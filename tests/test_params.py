@@ -45,7 +45,7 @@ def test_every_key_has_its_description_above() -> None:
 
 
 def test_scientific_notation_as_dvc_writes_it_is_a_number(tmp_path: Path) -> None:
-    assert load_params(_edited(tmp_path, "lr: 0.002", "lr: 1e-05")).train.lr == 1e-5
+    assert load_params(_edited(tmp_path, "lr: 0.001", "lr: 1e-05")).train.lr == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_scientific_notation_as_dvc_writes_it_is_a_number(tmp_path: Path) -> Non
             "  clip_grd:",
             r"unknown key 'train.clip_grd' \(did you mean 'clip_grad'\?\)",
         ),
-        ("lr: 0.002", "lr: fast", r"train\.lr: .*number, found 'fast'"),
-        ("lr: 0.002", "lr: .nan", r"train\.lr: .*finite"),
+        ("lr: 0.001", "lr: fast", r"train\.lr: .*number, found 'fast'"),
+        ("lr: 0.001", "lr: .nan", r"train\.lr: .*finite"),
         ("warmup_steps: 20", "warmup_steps: 20.5", r"train\.warmup_steps: .*integer"),
         ("sequence_length: 1024", "sequence_length: 4096", r"exceeds model\.max_positions 1024"),
         ("origin: sample", "origin: mirror", r"mirror has to name a directory when origin is"),

@@ -69,7 +69,7 @@ COMMANDS: dict[str, Command] = {
         for name, target, summary in (
             ("sources", "minilingua.sources.table:main", "list the data sets, with licences"),
             ("preview", "minilingua.preview.command:main", "a page of tokens and loss mask"),
-            ("status", "minilingua.provenance.status:main", "stages, trainings, last results"),
+            ("status", "minilingua.launch.status:main", "stages, trainings, last results"),
             ("report", "minilingua.report.command:main", "a page of results, training and data"),
             (
                 "passport",
@@ -79,8 +79,13 @@ COMMANDS: dict[str, Command] = {
             ("diff", "minilingua.provenance.diff_command:main", "what two states differ in"),
             (
                 "reproduce",
-                "minilingua.provenance.reproduce:main",
+                "minilingua.tracking.reproduce_command:main",
                 "build a released model again and grade it",
+            ),
+            (
+                "challenge",
+                "minilingua.provenance.challenge:main",
+                "whether two machines made the same",
             ),
             (
                 "preflight",
@@ -104,6 +109,11 @@ COMMANDS: dict[str, Command] = {
             ),
             ("chat", "minilingua.serving.chat:main", "talk to a model in the terminal"),
             ("compare", "minilingua.tracking.compare:main", "two evaluations, with significance"),
+            (
+                "benchmarks",
+                "minilingua.lm_benchmarks.command:main",
+                "the reference's public benchmarks, by lm-eval",
+            ),
             ("track", "minilingua.tracking.track:main", "bring MLflow up to date"),
             ("relocate", "minilingua.tracking.relocate:main", "after the repository was moved"),
             ("release", "minilingua.tracking.release:main", "model, card and passport in one"),

@@ -13,7 +13,9 @@ from benchmarks import (
     data_stages,
     generation,
     tokenization,
+    tracking,
     training_step,
+    training_waits,
 )
 from benchmarks.line import compose, line
 from minilingua.megatron_model.parallel import one_rank
@@ -50,7 +52,8 @@ def _no_effects(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"threads": min(threads, 1), "load_average_before": 0.0}
 
     for module in (
-        checkpoint, command_line, conversion, data_stages, generation, tokenization, training_step,
+        checkpoint, command_line, conversion, data_stages, generation, tokenization, tracking,
+        training_step, training_waits,
     ):  # fmt: skip
         monkeypatch.setattr(module, "begin", begin)
     monkeypatch.setenv("RAYON_NUM_THREADS", "1")

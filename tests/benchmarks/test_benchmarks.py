@@ -17,11 +17,14 @@ from benchmarks import (
     data_stages,
     generation,
     tokenization,
+    tracking,
     training_step,
+    training_waits,
 )
 from benchmarks.training_step import Duel
 from minilingua.megatron_model.megatron import quiet
 from tests.pipeline.workspace import ROOT, Workspace
+from tests.tracking.workspace import Workspace as Trained
 
 Main = Callable[[Sequence[str] | None], int]
 
@@ -90,6 +93,14 @@ def test_checkpoint(ready: Path, tmp_path: Path) -> None:
     assert sizes["state"] > 2 * sizes["weights"]  # weights and two moments
 
 
+def test_training_waits(ready: Path, tmp_path: Path) -> None:
+    result = result_of(training_waits.main, ready, tmp_path)
+    data, save = result["rows"]
+    assert (data["against"], save["against"]) == ("2% of the step", "5% of 100 steps")
+    assert [item["target"] for item in (data, save)] == [1.0, 1.0]
+    assert result["checks"]["most_steps_while_a_state_is_written"]["smoke"] >= 1
+
+
 def test_data_stages(tmp_path: Path) -> None:
     result = result_of(data_stages.main, None, tmp_path)
     stages = result["checks"]["stages"]
@@ -126,6 +137,22 @@ def test_generation(ready: Path, tmp_path: Path) -> None:
     (item,) = result["rows"]
     assert item["target"] == 3.0
     assert result["checks"]["same_answers"] >= 0.98 * result["checks"]["prompts"]
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow
+def test_tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "STEPS", {True: 2_000})  # enough for a backlog
+    line = Trained(root=tmp_path / "line")
+    line.train()
+    for name in ("params.yaml", "dvc.yaml"):
+        (line.root / name).write_bytes((ROOT / name).read_bytes())
+    result = result_of(tracking.main, line.root, tmp_path / "results")
+    assert [item["target"] for item in result["rows"]] == [1.0] * 4
+    assert result["checks"]["median_step_seconds"] == 1.0
+    assert 0 < result["checks"]["share_of_step_time"] < 1
+    with pytest.raises(SystemExit, match="holds no training"):
+        tracking.main(["--short", "--line", str(tmp_path / "results")])
 
 
 @pytest.mark.pipeline

@@ -27,9 +27,9 @@ def fail() -> None:
 
 def test_time_and_memory_of_a_process_and_its_children(tmp_path: Path) -> None:
     begin = time.perf_counter()
-    watched = watch(hold_and_work, tmp_path, 1.0)
+    watched = watch(hold_and_work, tmp_path, 2.0)
     assert watched.result == os.fspath(tmp_path)
-    assert 1 <= watched.seconds <= time.perf_counter() - begin
+    assert 2 <= watched.seconds <= time.perf_counter() - begin
     assert watched.cpu_seconds > 0
     assert watched.peak_megabytes > 2 * HELD / 1e6
 

@@ -115,7 +115,7 @@ special_text = st.lists(
 ).map("".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(question=special_text, answer=special_text)
 def test_text_that_spells_control_tokens_stays_text(
     files: TokenizerFiles, encoder: ConversationEncoder, question: str, answer: str

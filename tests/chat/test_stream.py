@@ -25,13 +25,16 @@ def encoder(workspace: Path) -> ConversationEncoder:
     return ConversationEncoder(read_tokenizer_files(workspace / "models/tokenizer"))
 
 
-@pytest.mark.parametrize("characters", [1, 100, 1000, stream.BATCH_CHARACTERS])
+AT_ONCE = stream.BATCH_CHARACTERS
+
+
+@pytest.mark.parametrize("characters", [1, 100, 1000, AT_ONCE])
 def test_every_conversation_in_its_order_as_it_is_alone(
     encoder: ConversationEncoder, monkeypatch: pytest.MonkeyPatch, characters: int
 ) -> None:
     monkeypatch.setattr(stream, "BATCH_CHARACTERS", characters)
     batches = list(encode_stream(encoder, iter(ITEMS)))
-    assert (len(batches) == 1) == (characters == 1 << 18)
+    assert (len(batches) == 1) == (characters == AT_ONCE)
     assert [item for batch in batches for item in batch.kept] == KEPT
     assert [pair for batch in batches for pair in batch.dropped] == [
         (ITEMS[len(conversations("fi"))], "turns_do_not_alternate")

@@ -1,17 +1,27 @@
 """Which tensor goes into which file, and that writing holds one file in memory at most."""
 
+import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
-from minilingua.conversion.shards import StoredTensors, check_finite, plan_shards
+from minilingua.conversion.shards import (
+    INDEX,
+    StoredTensors,
+    check_finite,
+    plan_shards,
+    write_shards,
+)
 from minilingua.core.errors import CheckpointError
 from minilingua.llama_shapes import tensor_shapes
+from minilingua.megatron_model.weight_map import megatron_shapes, megatron_to_hf
 
 from .conftest import MODEL
 
@@ -31,6 +41,37 @@ def test_every_tensor_is_in_one_file(max_bytes: int, width: int) -> None:
     else:
         count = f"{len(files):05d}"
         assert files == [f"model-{n:05d}-of-{count}.safetensors" for n in range(1, len(files) + 1)]
+
+
+class _Counting(dict[str, torch.Tensor]):
+    """Tensors, and how often each was asked for."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__(tensors)
+        self.asked: Counter[str] = Counter()
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        self.asked[name] += 1
+        return super().__getitem__(name)
+
+
+@pytest.mark.parametrize("max_bytes", [3_000, 9_000, 20_000, 10**9])
+def test_each_tensor_is_read_once_whatever_the_files(tmp_path: Path, max_bytes: int) -> None:
+    shapes = megatron_shapes(MODEL, 262)
+    random = torch.Generator().manual_seed(1)
+    tensors = {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+    source = _Counting(tensors)
+    files = write_shards(tmp_path, source, MODEL, 262, dtype=torch.float32, max_bytes=max_bytes)
+    assert source.asked == dict.fromkeys(shapes, 1)
+    written = {name: part for file in files for name, part in load_file(tmp_path / file).items()}
+    assert set(written) == set(SHAPES)
+    expected = megatron_to_hf(tensors, MODEL)
+    assert all(torch.equal(written[name], expected[name]) for name in SHAPES)
+    if len(files) > 1:
+        index = json.loads((tmp_path / INDEX).read_text())
+        assert set(index["weight_map"]) == set(SHAPES)
+        assert {index["weight_map"][name] for name in SHAPES} == set(files)
+        assert index["metadata"]["total_size"] == sum(part.nbytes for part in written.values())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

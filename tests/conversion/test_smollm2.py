@@ -55,10 +55,11 @@ def line(smollm2: Params, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield root
 
 
-def test_megatron_computes_and_writes_the_same(line: Path) -> None:
+def test_megatron_computes_and_writes_the_same(line: Path, smollm2: Params) -> None:
     report = read_json(line / "reports/conversion.json")
     assert len(report["logits"]) > 14
-    assert max(report["logits"].values()) <= 1e-4
+    # Below 0.0001 on one processor, 0.00014 on another: the last bits differ.
+    assert 0 < max(report["logits"].values()) <= smollm2.convert.parity_tolerance
     assert len(report["generated"]) == 14
     assert all(count >= 1 for count in report["generated"].values())
 

@@ -361,6 +361,8 @@ def test_a_tokenizer_without_a_template(repository: Repository, params: Params) 
     ("changes", "message"),
     [
         ({"hidden_size": 64}, "hidden_size is 64, but models/megatron was trained with 32"),
+        ({"max_position_embeddings": 7}, "max_position_embeddings is 7, but .* trained with 96"),
+        ({"vocab_size": None}, "has a vocabulary of 262, models/base one of None"),
         ({"model_type": "mistral"}, "model_type is 'mistral'; only 'llama' can be exported"),
         (
             {"rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}},

@@ -12,17 +12,10 @@ import pytest
 from filelock import FileLock
 from tqdm import tqdm
 
-from minilingua.core import hub as module
+from minilingua.core import hub_download as module
 from minilingua.core.errors import DownloadError, RunBusyError
-from minilingua.core.hub import (
-    HubRepository,
-    RemoteFile,
-    check_path,
-    download,
-    exclusive,
-    is_complete,
-    list_repository,
-)
+from minilingua.core.hub import HubRepository, RemoteFile, check_path, list_repository
+from minilingua.core.hub_download import download, exclusive, is_complete
 from tests.hub_server import (
     COMMIT,
     Hub,

@@ -1,6 +1,9 @@
 import os
 import signal
+import subprocess
+import sys
 
+import psutil  # type: ignore[import-untyped]  # it ships no type information
 import pytest
 
 from minilingua.core.errors import DataError, MiniLinguaError
@@ -44,6 +47,27 @@ def test_results_come_in_the_order_of_the_tasks(processes: int) -> None:
 def test_a_killed_process_gets_one_line() -> None:
     with task_runner(2) as run, pytest.raises(MiniLinguaError, match="was killed"):
         list(run(die, tasks(1)))
+
+
+ENDLESS = """
+import time
+from minilingua.core.processes import task_runner
+with task_runner(2) as run:
+    list(run(time.sleep, [(600,), (600,)]))
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_with_the_one_that_started_them(signal_number: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", ENDLESS]) as parent:
+        family = psutil.Process(parent.pid)
+        while len(workers := family.children()) < 3:  # two, and Python's resource tracker
+            assert parent.poll() is None
+        parent.send_signal(signal_number)
+    _, left = psutil.wait_procs(workers, timeout=60)
+    for process in left:
+        process.kill()
+    assert not left
 
 
 def test_small_inputs_start_no_process() -> None:

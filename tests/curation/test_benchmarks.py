@@ -39,6 +39,64 @@ def test_files_of_every_kind_are_sets(tmp_path: Path) -> None:
     assert all(len(found["sha256"]) == 64 for found in sets.values())
 
 
+OPTIONS = ["One", "Two", "Three", "Four"]
+COLUMNS = dict(zip(("option_a", "option_b", "option_c", "option_d"), OPTIONS, strict=True))
+LABELLED = [{"label": label, "text": text} for label, text in zip("ABCD", OPTIONS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": {"stem": "Which?", "choices": LABELLED}, "answerKey": "C"},
+        {"question": "Which?", "choices": LABELLED, "answerKey": "C"},
+        {"question": "Which?", "candidate_answers": OPTIONS, "label": 2},
+        {"question": "Which?", "mc1_targets": {"choices": OPTIONS, "labels": [0, 0, 1, 0]}},
+        {"question": "Which?", "choices": OPTIONS, "answer": 2},
+        {"question": "Which?", "choices": OPTIONS, "answer": "Three"},
+        {"question": "Which?", **COLUMNS, "answer": 2},
+        {"question": "Which?", **COLUMNS, "answer": "C"},
+        {
+            "question": "Which?",
+            **{f"mc_answer{place}": text for place, text in enumerate(OPTIONS, start=1)},
+            "correct_answer_num": "3",
+        },
+    ],
+)
+def test_a_key_is_no_answer_but_the_option_that_it_points_at(
+    tmp_path: Path, row: dict[str, object]
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    ((item,), _) = read_benchmarks(tmp_path)
+    assert item.words == b"which three"
+    assert item.pair == hash_pair(b"which", b"three")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": {"stem": "Which?", "choices": LABELLED}, "answerKey": "@"},
+        {"question": "Which?", **COLUMNS, "answer": "E"},
+        {"question": "Which?", "mc_answer1": "One", "correct_answer_num": "x"},
+    ],
+)
+def test_without_a_usable_key_the_question_alone_is_looked_for(
+    tmp_path: Path, row: dict[str, object]
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    ((item,), _) = read_benchmarks(tmp_path)
+    assert (item.words, item.pair) == (b"which", None)
+
+
+def test_a_directory_may_be_what_a_download_left(tmp_path: Path) -> None:
+    for name in ("README.md", ".gitattributes", ".cache/huggingface/x.metadata", "sub/LICENSE"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("not a question\n")
+    (tmp_path / "test.tsv").write_text('index_id\tcategory\ttext\n1\tsports\tThey "won.\n')
+    (tmp_path / "fin_Latn.devtest").write_text("Yksi lause.\n")
+    items, _ = read_benchmarks(tmp_path)
+    assert [item.words for item in items] == [b"yksi lause", b"they won"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -46,7 +104,7 @@ def test_files_of_every_kind_are_sets(tmp_path: Path) -> None:
         ("a.jsonl", b"[1]\n", r"a\.jsonl:1: expected an object"),
         ("a.jsonl", b'{"frage": "Wer?"}\n', r"a\.jsonl:1: no question; .* found frage"),
         ("a.txt", b"\xff\n", r"a\.txt: not UTF-8"),
-        ("a.csv", b"x\n", r"a\.csv: benchmarks are \.jsonl, \.parquet, \.txt files"),
+        ("a.csv", b"x\n", r"a\.csv: benchmarks are \.jsonl, \.parquet, \.tsv, \.txt"),
         ("a.parquet", b"x\n", r"a\.parquet: not a readable parquet file"),
     ],
 )
@@ -57,7 +115,7 @@ def test_bad_files_are_named(tmp_path: Path, name: str, text: bytes, message: st
 
 
 def test_two_files_of_one_name_and_no_file_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match=r"sources\.benchmarks: .* is no directory"):
+    with pytest.raises(MissingInputError, match=r"sources\.benchmarks: .* is not a directory"):
         read_benchmarks(tmp_path / "absent")
     for name in ("a.txt", "a.jsonl"):
         (tmp_path / name).write_text('{"question": "Wer?"}\n')

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minilingua.core.records import InstructionExample
 from minilingua.curation.duplicates import find_copies
 from minilingua.curation.publish import base_splits
-from minilingua.curation.rows import Spool
+from minilingua.curation.rows import Rows, Spool
 from minilingua.curation.splits import TRAIN, Splits
 from minilingua.curation.texts import fold
 from tests.curation.examples import RULE, example, spooled
@@ -27,10 +27,11 @@ ROWS = st.lists(
     ),
     max_size=30,
 )
+NONE = np.empty(0, dtype=np.uint64)
 
 
-def splits_of(spool: Spool) -> Splits:
-    return base_splits(RULE, (), spool.rows["place"])
+def splits_of(rows: Rows) -> Splits:
+    return base_splits(RULE, NONE, rows["place"])
 
 
 def kept(examples: list[InstructionExample]) -> set[tuple[str, int, int, int]]:
@@ -38,12 +39,12 @@ def kept(examples: list[InstructionExample]) -> set[tuple[str, int, int, int]]:
     with TemporaryDirectory() as directory:
         spooled(Path(directory), examples)
         spools = {code: Spool.open(Path(directory), code) for code in ("en", "de")}
-    found = find_copies({code: (spool.rows, splits_of(spool)) for code, spool in spools.items()})
+    found = find_copies(list(spools), lambda code: spools[code].rows, splits_of)
     stays = set()
     for code, spool in spools.items():
         for index in np.setdiff1d(np.arange(len(spool.rows)), found[code].rows):
             row = spool.rows[index]
-            stays.add((code, int(row["source"]), int(row["id"]), int(splits_of(spool)[index])))
+            stays.add((code, int(row["source"]), int(row["id"]), int(splits_of(spool.rows)[index])))
     return stays
 
 
@@ -63,8 +64,8 @@ def test_a_copy_never_replaces_a_held_out_row(rows: list[InstructionExample]) ->
     with TemporaryDirectory() as directory:
         spooled(Path(directory), rows)
         spools = {code: Spool.open(Path(directory), code) for code in ("en", "de")}
-    splits = {code: splits_of(spool) for code, spool in spools.items()}
-    found = find_copies({code: (spools[code].rows, splits[code]) for code in spools})
+    splits = {code: splits_of(spool.rows) for code, spool in spools.items()}
+    found = find_copies(list(spools), lambda code: spools[code].rows, splits_of)
     for code, copies in found.items():
         for row, language, other, from_training in zip(
             copies.rows, copies.language, copies.kept, copies.from_training, strict=True

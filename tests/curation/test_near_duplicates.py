@@ -34,7 +34,7 @@ def prose(count: int, seed: int) -> str:
 
 def near_copies(examples: list[InstructionExample], threshold: float = 0.8) -> list[NearCopy]:
     with TemporaryDirectory() as directory, spooled(Path(directory), examples) as spool:
-        splits = base_splits(RULE, (), spool.rows["place"])
+        splits = base_splits(RULE, np.empty(0, dtype=np.uint64), spool.rows["place"])
         order = np.lexsort((spool.rows["order"], spool.rows["id"], precedence(spool.rows, splits)))
         everything = np.ones(len(spool.rows), dtype=np.bool_)
         return list(find_near_copies(spool, order, everything, threshold))

@@ -107,7 +107,7 @@ def test_drops_and_held_out_keys_are_handed_back(tmp_path: Path) -> None:
     assert len(done.held_out) == 1
     assert done.ledger.read == {("aya", "en"): 2, ("alpaca", "en"): 1}
     assert done.ledger.manifest.reasons() == {"empty_answer": 1}
-    assert [row.found for row in done.ledger.rejects.rows()] == ["turn 2"]
+    assert [row.found for row in done.ledger.manifest.rejects.rows()] == ["turn 2"]
 
 
 def test_examples_of_a_stage_are_read_strictly(tmp_path: Path) -> None:

@@ -67,10 +67,9 @@ def curated(
     examples: list[InstructionExample], output: Path, chosen: Params = PARAMS, **options: Any
 ) -> tuple[dict[Split, list[Conversation]], Ledger]:
     output.mkdir(parents=True)
-    ledger, contamination = curate(given(examples), LANGUAGES, chosen, output, **options)
+    ledger = curate(given(examples), LANGUAGES, chosen, output, **options)
     ledger.manifest.write(output / "manifest.json")
-    ledger.rejects.write(output / "rejects")
-    write_jsonl(output / "contamination.jsonl", contamination)
+    ledger.manifest.rejects.write(output / "rejects")
     found = {
         split: [
             row

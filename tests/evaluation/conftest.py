@@ -94,7 +94,7 @@ def tiny_llama(seed: int = 0, vocab_size: int = 320) -> Any:
 
 
 @pytest.fixture(autouse=True, scope="package")
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Tiny models: a second thread only waits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minilingua.evaluation.model.THREADS", 1)

@@ -82,6 +82,31 @@ def test_forms_of_a_question_are_one_draw() -> None:
     assert 0.1 <= single.low < 0.5 < single.high <= 0.9
 
 
+def test_a_fact_in_all_its_languages_and_wordings_is_one_draw() -> None:
+    """Ten facts asked in three languages, in two wordings each, say as much as ten questions."""
+    once = [item(str(number), float(number % 2)) for number in range(10)]
+    often = [
+        item(f"{wording} {number}", float(number % 2), language=language, fact=str(number))
+        for number in range(10)
+        for wording in "ab"
+        for language in ("en", "fi", "el")
+    ]
+    single, recurring = (
+        figure(score_items(items, seed=1, resamples=500), metric="accuracy", **OVERALL)
+        for items in (once, often)
+    )
+    assert (recurring.value, recurring.n) == (0.5, 60)
+    assert recurring.stderr == pytest.approx(single.stderr)
+    assert (recurring.low, recurring.high) == (single.low, single.high)
+    greek = figure(
+        score_items(often, seed=1, resamples=500),
+        metric="accuracy",
+        **{**OVERALL, "language": "el"},
+    )
+    assert (greek.value, greek.n) == (0.5, 20)
+    assert greek.stderr == pytest.approx(single.stderr)
+
+
 def test_chance_is_exact_and_one_draw_has_no_error() -> None:
     scores = score_items([item("a"), item("b", 0.0)], seed=1, resamples=50)
     chance = figure(scores, metric="chance", **OVERALL)

@@ -37,6 +37,40 @@ OPTIONS = ("Guinea", "Guinea-Bissau", "Equatorial Guinea", "Rauma (town)")
         ("I do not know", None),
         ("", None),
         ("ABCD", None),
+        # What is said first, or after a cue, counts, whatever is explained behind it.
+        ("Answer: B) because A is wrong", 1),
+        ("Let me see.\nAnswer: B\nA is wrong.", 1),
+        ("The answer is C. A and B are wrong.", 2),
+        ("A. No, the answer is C.", 2),
+        ("Answer: A. Wait. Answer: B", 1),
+        ("<answer>B</answer>", 1),
+        ("\\boxed{B}", 1),
+        ("**Antwort:** **B**", 1),
+        ("the answer is b.", 1),
+        ("b) Guinea", 1),
+        ("A is correct", 0),
+        # Two are none.
+        ("A, B", None),
+        ("A-B", None),
+        ("(A) or (B)", None),
+        ("B. Guinea-Bissau or C", None),
+        ("Answer: A or B", None),
+        ("La respuesta es A o B", None),
+        ("Option B is right; option A is not.", None),
+        # The list of options, said again, is no answer.
+        ("A. Guinea\nB. Guinea-Bissau\nC. Equatorial Guinea", None),
+        ("A) Guinea B) Guinea-Bissau", None),
+        ("A. Guinea\nB. Guinea-Bissau\nAnswer: B", 1),
+        # Words of one letter.
+        ("A country in Africa", None),
+        ("A capital de França", None),
+        ("В България", None),
+        ("E allora", None),
+        ("C'est B", 1),
+        ("C'est la Guinée", None),
+        # A label and another option's text contradict each other.
+        ("I choose B, which is Equatorial Guinea", None),
+        ("I choose C, which is Equatorial Guinea", 2),
     ],
 )
 def test_letters(answer: str, expected: int | None) -> None:
@@ -51,13 +85,23 @@ def test_letters(answer: str, expected: int | None) -> None:
         ("(4)", 3),
         ("2) Guinea-Bissau", 1),
         ("Number 3", 2),
-        ("The answer is 4, not 1.", None),
+        ("The answer is 4, not 1.", 3),
         ("The answer is 4.", 3),
         ("Svaret är 2", 1),
         ("12", None),
         ("7", None),
         ("1 and 2", None),
         ("２", 1),  # a full-width digit
+        ("②", 1),
+        ("3.5 million", None),
+        ("1,000", None),
+        ("2:00", None),
+        ("1/2", None),
+        ("1, 2", None),
+        ("There are 3 options", None),
+        ("1. Guinea\n2. Guinea-Bissau", None),
+        ("2nd", None),
+        ("2 - Guinea-Bissau", 1),
         ("Rauma (town)", 3),
     ],
 )
@@ -78,6 +122,9 @@ def test_numbers(answer: str, expected: int | None) -> None:
         ("Guinea\n\nGuinea-Bissau is its neighbour.", 0),
         ("Guineas", None),
         ("B", None),
+        ("Guinea\nGuinea-Bissau\nEquatorial Guinea", None),
+        ("A. Guinea\nB. Guin", None),  # cut at the limit
+        ("- Guinea\n- Guinea-Bissau\nAnswer: Guinea-Bissau", 1),
     ],
 )
 def test_texts(answer: str, expected: int | None) -> None:

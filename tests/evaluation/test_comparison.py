@@ -9,6 +9,7 @@ from minilingua.core.errors import DataError
 from minilingua.core.records import ItemResult
 from minilingua.core.seeding import generator
 from minilingua.evaluation.comparison import Comparison, compare
+from minilingua.evaluation.headline import told_p
 from minilingua.evaluation.plot import write_comparison_plot
 
 from .test_aggregate import item
@@ -58,6 +59,28 @@ def test_for_a_loss_less_is_better() -> None:
     assert {c.verdict for c in comparisons} == {"better"}
 
 
+def test_losses_per_token_are_not_compared_between_tokenizers() -> None:
+    def losses(tokens: float) -> list[ItemResult]:
+        values = {
+            "nats_per_supervised_token": (3.0 * tokens, tokens),
+            "bits_per_byte": (9.0, 4.0),
+        }
+        return [item(str(n), task="loss", values=values) for n in range(5)]
+
+    same, other = (
+        {c.metric for c in compare(losses(2.0), losses(n), seed=1, resamples=50).comparisons}
+        for n in (2.0, 3.0)
+    )
+    assert same == {"nats_per_supervised_token", "bits_per_byte"}
+    assert other == {"bits_per_byte"}
+
+
+def test_no_p_is_told_to_be_0() -> None:
+    assert [told_p(p) for p in (1 / 2001, 0.0005, 0.0123, 1.0)] == [
+        "<0.001", "0.001", "0.012", "1.000",
+    ]  # fmt: skip
+
+
 def test_sides_are_compared_on_what_both_answered() -> None:
     left = side({"a": 1.0, "b": 0.0, "c": 1.0})
     right = side({"b": 1.0, "c": 1.0, "d": 0.0, "e": 0.0})
@@ -82,6 +105,44 @@ def test_many_languages_are_corrected_for() -> None:
     assert lucky.verdict == "no difference shown"
     overall = find(comparisons, language="all", answer_format="all")
     assert overall.q == overall.p  # its own family
+
+
+def test_a_fact_is_one_draw_and_older_evaluations_know_none() -> None:
+    """Four facts in ten languages: forty questions got better, which four coins do as well."""
+    languages = ["en", "de", "es", "fr", "it", "pt", "nl", "pl", "cs", "bg"]
+
+    def facts(hit: float, *, told: bool = True) -> list[ItemResult]:
+        return [
+            item(f"{fact} {language}", hit, language=language, fact=fact if told else None)
+            for fact in "abcd"
+            for language in languages
+        ]
+
+    both = compare(facts(0.0), facts(1.0), seed=1, resamples=4000)
+    overall = find(both.comparisons, language="all", answer_format="all")
+    assert (overall.n, overall.draws) == (40, 4)
+    assert overall.p == pytest.approx(2 / 2**4, abs=0.02)
+    assert overall.verdict == "no difference shown"
+    for left, right in ((False, True), (True, False)):
+        sides = facts(0.0, told=left), facts(1.0, told=right)
+        mixed = compare(*sides, seed=1, resamples=4000)
+        assert mixed == both
+    apart = compare(facts(0.0, told=False), facts(1.0, told=False), seed=1, resamples=4000)
+    assert find(apart.comparisons, language="all", answer_format="all").draws == 40
+
+
+def test_the_same_items_in_two_groups_have_the_same_p() -> None:
+    names = [str(number) for number in range(12)]
+    hits = [{name: float(int(name) % share == 0) for name in names} for share in (2, 3)]
+    sides = [side(hit, subsets=("uncontaminated",)) for hit in hits]
+    comparisons = compare(*sides, seed=1, resamples=300).comparisons
+    groups = [
+        find(comparisons, task=task, language=language, answer_format="all")
+        for task in ("mcqa", "mcqa_uncontaminated")
+        for language in ("en", "all")
+    ]
+    assert 0 < groups[0].p < 1
+    assert len({(group.p, group.low, group.high) for group in groups}) == 1
 
 
 def test_the_plot_is_the_same_again(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Batched greedy answers are those of one prompt alone, and what is on disk is not made again."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from time import sleep
 from typing import Any
 
 import pytest
@@ -90,7 +93,7 @@ def test_a_log_belongs_to_its_work_and_is_held_by_one(
     again: set[str] = set()
     with result_log(again, model="a") as log:
         assert log.done == {0: [0.1, -2.5e-300]}  # the same bits
-        monkeypatch.setattr(module, "_WAIT_S", 0)
+        monkeypatch.setattr(module, "_QUIET_S", 0.0)
         with (
             pytest.raises(RunBusyError, match="held by another evaluation"),
             result_log(set(), model="a"),
@@ -98,3 +101,25 @@ def test_a_log_belongs_to_its_work_and_is_held_by_one(
             pass
     forget_others(again)
     assert [path.stem for path in LOGS.glob("*.jsonl")] == list(again)
+
+
+def test_another_evaluation_is_waited_for_as_long_as_it_adds_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "_QUIET_S", 1.0)
+    holds = Event()
+
+    def work() -> None:
+        with result_log(set(), model="a") as log:
+            holds.set()
+            for number in range(6):  # three times as long as one that adds nothing is waited for
+                sleep(0.5)
+                log.add(number, [])
+
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(work)
+        assert holds.wait(10)
+        with result_log(set(), model="a") as log:
+            assert list(log.done) == list(range(6))
+        other.result()

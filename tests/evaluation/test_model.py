@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from minilingua.core.errors import CheckpointError, MissingInputError
+from minilingua.core.errors import CheckpointError, DataError, MissingInputError
 from minilingua.evaluation.model import (
     Request,
     load_model,
@@ -170,3 +170,39 @@ def test_another_architecture_is_refused(saved: Path) -> None:
     (saved / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
     with pytest.raises(CheckpointError, match="model_type is 'gpt2'; only 'llama'"):
         load_model(saved, "minilingua base", 320)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_size": 16}, r"embed_tokens\.weight has shape \[320, 32\], .* \[320, 16\]"),
+        ({"hidden_size": "wide"}, "transformers cannot load it: .*hidden_size"),
+        ({"num_attention_heads": 0}, "transformers cannot load it: "),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_one_line(
+    saved: Path, changes: dict[str, Any], message: str
+) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_model(saved, "minilingua base", 320)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_files_are_one_line(saved: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    weights = saved / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=f"{saved}: transformers cannot load it: Safetensor"):
+        load_model(saved, "minilingua base", 320)
+    (saved / "config.json").write_text("{")
+    with pytest.raises(DataError, match=r"config\.json: not JSON"):
+        load_model(saved, "minilingua base", 320)
+    assert capfd.readouterr() == ("", "")  # transformers' own report of it
+
+
+def test_an_unknown_tensor_is_one_line(saved: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _rewrite(saved, lambda tensors: tensors.update({"model.extra": torch.ones(2)}))
+    with pytest.raises(CheckpointError, match=r"unexpected keys in the weights: model\.extra"):
+        load_model(saved, "minilingua base", 320)
+    assert capfd.readouterr() == ("", "")

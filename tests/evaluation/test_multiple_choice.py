@@ -46,6 +46,7 @@ def question(
         language=language,
         prompt=example.messages[:-1],
         choice=example.choice,
+        fact=example.fact,
         seen=seen,
     )
 

@@ -87,3 +87,12 @@ def test_a_template_that_drops_a_message_is_refused(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, "{{- messages[-1]['content'] + eos_token -}}")
     with pytest.raises(DataError, match="every message of a system/user conversation"):
         PromptEncoder(tmp_path).request(CHAT[:2], ["x"])
+
+
+def test_a_damaged_tokenizer_is_one_line(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    for text in ("{}", "{", '{"added_tokens": 7}'):
+        (tmp_path / "tokenizer.json").write_text(text)
+        with pytest.raises(DataError, match="cannot read its tokenizer files: ") as error:
+            PromptEncoder(tmp_path)
+        assert "\n" not in str(error.value)

@@ -70,11 +70,17 @@ def test_the_details_lie_beside(world: Path, params_for: Make) -> None:
     assert {i.model for i in items} == {"base", "result"}
     questions = [i for i in items if i.model == "base" and i.task == "mcqa"]
     assert len(questions) == 24
+    told = {i.task: {j.fact for j in items if j.task == i.task} for i in items}
+    assert told["mcqa"] == told["mcqa_generated"] == {f"fact-{number}" for number in range(4)}
+    assert told["loss"] == told["loss_shuffled_prompts"] == {*told["mcqa"], None}
+    assert told["answers"] == {None}  # nobody says what "And you?" asks
     answers = list(read_jsonl(details / "answers.jsonl", WrittenAnswer))
     assert [a.language for a in answers] == ["en", "fi"]
     comparisons = json.loads((details / "comparison.json").read_text())
     assert {c["language"] for c in comparisons} == {"en", "fi", "all"}
     assert all(0 < c["p"] <= c["q"] <= 1 for c in comparisons)
+    overall = [c for c in comparisons if (c["task"], c["language"]) == ("mcqa", "all")]
+    assert {(c["n"], c["draws"]) for c in overall} == {(8, 4)}
     assert (details / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 

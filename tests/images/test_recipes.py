@@ -1,11 +1,18 @@
 """Both recipes in words; tests/infra builds them and compares what they install."""
 
+import os
 import platform
 import re
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from minilingua.core.errors import LaunchError
 from minilingua.images.context import CONTENTS, build_context
@@ -14,6 +21,8 @@ from minilingua.images.docker_image import require_architecture
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "containers/Dockerfile").read_text()
 DEFINITION = (ROOT / "containers/minilingua.def").read_text()
+NGC = {"torch": "2.7.0", "numpy": "1.26.4"}
+"""What the base has of what packages of the lock need (NGC PyTorch 25.04)."""
 INSTALL = "sh /opt/minilingua/source/containers/install.sh"
 
 
@@ -47,6 +56,49 @@ def test_the_lock_is_that_of_the_environment_but_for_what_the_base_has() -> None
     assert set(packages) <= pinned
     names = {line.partition("==")[0].lower() for line in packages}
     assert not names & {"torch", "transformer-engine", "flash-attn", "numpy"}
+
+
+@pytest.mark.parametrize("python", ["3.11.7", "3.12.3"])
+def test_the_lock_is_complete_on_both_pythons(python: str) -> None:
+    """It is installed without dependencies: what a package needs is in it, or in the base."""
+    lines = (ROOT / "containers/requirements.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    has = {canonicalize_name(name): version for name, version in pins.items()} | NGC
+    torchs = {canonicalize_name(Requirement(line).name) for line in requires("torch") or ()}
+    environment = {"python_version": python.rpartition(".")[0], "python_full_version": python}
+    for name, pinned in pins.items():
+        found = distribution(name)
+        assert found.version == pinned
+        allowed = found.metadata.get_all("Requires-Python") or [""]  # some packages say nothing
+        assert python in SpecifierSet(",".join(allowed))
+        for line in found.requires or ():
+            needed = Requirement(line)
+            if needed.marker and not needed.marker.evaluate({**environment, "extra": ""}):
+                continue
+            key = canonicalize_name(needed.name)
+            if key in torchs and key not in has:
+                continue
+            assert key in has, f"{name} needs {line} on Python {python}"
+            assert needed.specifier.contains(has[key], prereleases=True), f"{name} needs {line}"
+
+
+def _base_packages(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "containers/base_packages.py")],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_base_of_ngc_has_to_have_all_that_is_compiled_together() -> None:
+    plain = _base_packages()
+    assert plain.returncode == 0
+    assert {line.split()[0] for line in plain.stdout.splitlines()} >= {"torch", "numpy"}
+    ngc = _base_packages(NVIDIA_PYTORCH_VERSION="25.04")
+    assert ngc.returncode == 1
+    assert ngc.stderr == "the base image has no transformer-engine, flash-attn\n"
 
 
 def test_the_build_system_is_pinned_for_builds_inside_images() -> None:

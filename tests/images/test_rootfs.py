@@ -1,6 +1,9 @@
 import io
+import os
+import subprocess
 import tarfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +30,8 @@ def _tar(entries: Sequence[Entry], mode: int = 0o644, time: int = 0, prefix: str
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, kind, contents in entries:
             info = tarfile.TarInfo(prefix + name)
-            info.type, info.mode, info.mtime, info.uid = kinds[kind], mode, time, time
+            info.type, info.mtime, info.uid = kinds[kind], time, time
+            info.mode = mode | 0o111 if kind == "directory" else mode
             if kind == "file":
                 info.size = len(contents)
             elif kind != "directory":
@@ -75,8 +79,30 @@ def test_what_an_engine_puts_there_does_not_matter() -> None:
         ("tmp/x", "file", "x"),
         (".singularity.d/env", "file", "x"),
         ("etc/hosts", "file", "x"),
+        ("etc/group", "file", "x"),
     ]
     assert _digest(_tar([*FILES, *started])) == _digest(_tar(FILES))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can look as somebody else")
+def test_who_looks_does_not_matter(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for name, mode in (("a", 0o644), ("shadow", 0o640), ("root/b", 0o644), ("c/d", 0o644)):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        path.chmod(mode)
+    os.link(tmp_path / "tree/shadow", tmp_path / "tree/shadow-")
+    (tmp_path / "tree/root").chmod(0o700)
+    tar = ("tar", "--create", "--ignore-failed-read", "--file=-", ".")
+    seen = []
+    for user in (0, 65534):
+        with (tmp_path / str(user)).open("wb") as stream:
+            subprocess.run(tar, cwd=tmp_path / "tree", stdout=stream, user=user, check=True)
+        seen.append((tmp_path / str(user)).read_bytes())
+    assert b"root/b" in seen[0]
+    assert b"root/b" not in seen[1]
+    assert _digest(seen[0]) == _digest(seen[1])
 
 
 @pytest.mark.parametrize("size", [1, 7, 512, 1 << 20])

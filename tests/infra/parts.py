@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import pytest
 
@@ -18,7 +19,7 @@ BASE = "minilingua-test-base:current"
 def need(*names: str) -> None:
     """Skips the test, saying why, unless all of these parts are here."""
     for name in names:
-        missing = _PARTS[name]()
+        missing = _missing(name)
         if missing and os.environ.get(REQUIRED_VARIABLE) == "required":
             pytest.fail(f"{name}: {missing}")
         if missing:
@@ -39,6 +40,12 @@ def run_at(
     return workspace.run(*command, check=check, **dict(place))
 
 
+@cache
+def _missing(name: str) -> str | None:
+    """Says what a part lacks; asked once, before anything else uses it."""
+    return _PARTS[name]()
+
+
 def _fails(*command: str) -> str | None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -50,7 +57,7 @@ def _fails(*command: str) -> str | None:
 def _docker() -> str | None:
     if shutil.which("docker") is None:
         return "docker is not on PATH"
-    return _fails("docker", "image", "inspect", BASE)
+    return _fails("docker", "run", "--rm", "--network", "none", BASE, "true")
 
 
 def _apptainer() -> str | None:
@@ -74,7 +81,9 @@ def _slurm() -> str | None:
     is_ours = "infra" in next(
         (line for line in done.stdout.splitlines() if line.startswith("ClusterName")), ""
     )
-    return None if is_ours else "this cluster is not the one of tests/infra/setup.sh"
+    if not is_ours:
+        return "this cluster is not the one of tests/infra/setup.sh"
+    return _fails("srun", "--quiet", "--time=1", "true")
 
 
 _PARTS: dict[str, Callable[[], str | None]] = {

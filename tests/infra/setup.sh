@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs and starts the real parts that tests/infra runs on: Docker's engine, Apptainer, a one-node
-# Slurm with munge and accounting, and a small base image with Python and CPU torch to build on.
+# Installs and starts the real parts that tests/infra runs on: Docker's engine, Apptainer, a Slurm with
+# munge and accounting on this machine (which also plays a second node, for trainings on two), and a
+# small base image with Python and CPU torch to build on.
 #
 # For a throw-away Debian machine (a CI runner, a VM), as root. It takes packages from the mirrors that
 # the apt configuration names. Doing it again installs nothing and starts what does not run.
@@ -49,6 +50,12 @@ stop() {
     kill "$pid" 2>/dev/null || return 0
     local tries=100
     while kill -0 "$pid" 2>/dev/null && ((tries-- > 0)); do sleep 0.1; done
+}
+
+# running PIDFILE : does the daemon that wrote it live?
+running() {
+    local pid
+    pid=$(cat "$1" 2>/dev/null) && kill -0 "$pid" 2>/dev/null
 }
 
 # Address of the mirror that apt takes the distribution itself from.
@@ -172,9 +179,11 @@ setup_slurm() {
     if [[ -e /etc/slurm/slurm.conf ]] && ! grep -q 'minilingua infra' /etc/slurm/slurm.conf; then
         die "slurm: /etc/slurm/slurm.conf is not ours"
     fi
-    install_packages munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server
-    local run=$STATE/slurm host memory file changed=
-    mkdir -p /etc/slurm "$run/ctld" "$run/d" "$run/mysql" /run/munge
+    # With what judges the generated scripts.
+    install_packages munge slurmctld slurmd slurm-client slurmdbd slurm-wlm-mysql-plugin mariadb-server \
+        shellcheck
+    local run=$STATE/slurm host memory file node changed=
+    mkdir -p /etc/slurm "$run/ctld" "$run/mysql" /run/munge
     host=$(hostname -s)
     memory=$(awk '$1 == "MemTotal:" {print int($2 / 1024 * 0.9)}' /proc/meminfo)
     for file in slurm.conf slurmdbd.conf gres.conf cgroup.conf; do
@@ -184,13 +193,13 @@ setup_slurm() {
         install -m 600 "$run/$file" "/etc/slurm/$file"
     done
     chmod 644 /etc/slurm/slurm.conf /etc/slurm/gres.conf /etc/slurm/cgroup.conf
-    if [[ -z $changed ]] && timeout 10 sinfo >/dev/null 2>&1 && node_is_up; then
+    if [[ -z $changed ]] && timeout 10 sinfo >/dev/null 2>&1 && nodes_are_up; then
         say "slurm: $(sinfo --version) answers"
         return
     fi
     if [[ -n $changed ]]; then
         stop "$run/slurmctld.pid"
-        stop "$run/slurmd.pid"
+        for file in "$run"/slurmd*.pid; do stop "$file"; done
     fi
     # What stands for GPUs: they can be asked for and are counted, and are as good as /dev/null.
     local device
@@ -211,15 +220,20 @@ setup_slurm() {
         sacctmgr --immediate --quiet add cluster infra >>"$LOG/sacctmgr.log" 2>&1
     timeout 10 scontrol ping | grep -q 'is UP' || start slurmctld slurmctld -D
     await 40 sinfo || die "slurmctld does not answer: $(tail -n 1 "$LOG/slurmctld.log")"
-    pgrep -x slurmd >/dev/null || start slurmd slurmd -D
+    for node in "$host" "$host-b"; do
+        running "$run/slurmd-$node.pid" || start "slurmd-$node" slurmd -D -N "$node"
+    done
     # A node that was away, or was killed in a test, is taken back.
-    await 5 node_is_up || scontrol update nodename="$host" state=resume 2>/dev/null || true
-    await 60 node_is_up || die "slurmd does not answer: $(tail -n 1 "$LOG/slurmd.log")"
+    await 5 nodes_are_up ||
+        scontrol update nodename="$host,$host-b" state=resume 2>/dev/null || true
+    await 60 nodes_are_up || die "slurmd does not answer: $(tail -n 1 "$LOG/slurmd-$host.log")"
     say "slurm: $(sinfo --noheader | tr -s ' ' | head -n 1)"
 }
 
 accounting_answers() { timeout 10 sacctmgr --noheader list cluster; }
-node_is_up() { sinfo --noheader --nodes "$(hostname -s)" --format %t | grep -Eqx 'idle|mix|alloc'; }
+nodes_are_up() {
+    (($(sinfo --noheader --Node --partition pair --format %t | grep -Ecx 'idle|mix|alloc') == 2))
+}
 
 # A database of our own on loopback: accounting is what verdicts over jobs come from.
 start_database() {
@@ -310,4 +324,17 @@ for part in "${parts[@]}"; do
     esac
 done
 [[ -z $base ]] || wait "$base"
+# A machine may let daemons start and then forbid what they are for.
+for part in "${parts[@]}"; do
+    case $part in
+    base)
+        docker run --rm --network none minilingua-test-base:current true 2>>"$LOG/try.log" ||
+            die "docker runs nothing: $(tail -n 1 "$LOG/try.log")"
+        ;;
+    slurm)
+        timeout 60 srun --quiet --time=1 true 2>>"$LOG/try.log" ||
+            die "slurm runs nothing: $(tail -n 1 "$LOG/try.log")"
+        ;;
+    esac
+done
 say "ready"

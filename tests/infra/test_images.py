@@ -1,14 +1,23 @@
 """The recipes built for real: docker-py on the Dockerfile, Apptainer on the definition file."""
 
+import io
 import json
 import os
+import platform
 import shutil
 import subprocess
+import tarfile
+import time
+import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from minilingua.core.errors import LaunchError
 from minilingua.core.files import sha256_file
+from minilingua.images.lock import read_lock, write_lock
+from minilingua.images.sif import sign, verify_signature
 from tests.infra.conftest import TAG, Images
 from tests.infra.parts import BASE, need, output, run_at
 from tests.pipeline.workspace import Workspace
@@ -62,6 +71,136 @@ def test_nobody_can_use_it_on_a_read_only_root_without_a_network(docker_built: W
     assert docker_built.path.exists()
 
 
+def test_docker_finds_it_healthy(docker_built: Workspace) -> None:
+    """The HEALTHCHECK of the recipe, asked sooner than once a day."""
+    assert docker_built.path.exists()
+    quiet = ("--network", "none", "--health-interval", "1s")
+    container = output("docker", "run", "--detach", "--rm", *quiet, TAG, "sleep", "300")
+    try:
+        state = ("docker", "inspect", "--format", "{{.State.Health.Status}}", container)
+        deadline = time.monotonic() + 120
+        while output(*state) == "starting":
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert output(*state) == "healthy"
+    finally:
+        output("docker", "kill", container)
+
+
+def test_a_docker_image_becomes_the_same_sif_signed(
+    docker_built: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("apptainer")
+    monkeypatch.setenv("APPTAINER_KEYSDIR", str(tmp_path / "keys"))
+    _new_key()
+    archive, sif = tmp_path / "image.tar", tmp_path / "minilingua.sif"
+    output("docker", "save", "--output", str(archive), TAG)
+    lock = tmp_path / "image.lock"
+    shutil.copyfile(docker_built.path / "containers/image.lock", lock)
+    recorded = ("--lock", str(lock))
+    source = ("--from", f"docker-archive:{archive}", "--sign")
+    docker_built.run("minilingua", "image", "build", "sif", str(sif), *source, *recorded)
+    built = read_lock(lock)
+    assert built.docker is not None
+    assert built.sif is not None
+    assert built.sif.sha256 == sha256_file(sif)
+    assert built.sif.rootfs == built.docker.rootfs
+    said = docker_built.run("minilingua", "image", "verify", str(sif), "--signature", *recorded)
+    assert "is the recorded image" in said.stdout
+
+
+def test_an_image_for_another_machine_is_told_before_it_is_used(
+    images: Images, tmp_path: Path
+) -> None:
+    workspace = images.workspace.copy(tmp_path / "checkout")
+    here, other = ("02", "04") if platform.machine() == "x86_64" else ("04", "02")
+    name = "arm64" if other == "04" else "amd64"
+    sif = tmp_path / "other.sif"
+    shutil.copyfile(images.sif, sif)
+    with sif.open("rb+") as stream:  # the header of a SIF that was built over there
+        stream.seek(45)
+        assert stream.read(2).decode() == here
+        stream.seek(45)
+        stream.write(other.encode())
+    assert images.lock.sif is not None
+    changed = images.lock.sif.model_copy(update={"sha256": sha256_file(sif)})
+    write_lock(
+        images.lock.model_copy(update={"sif": changed}), workspace.path / "containers/image.lock"
+    )
+    place = {"MINILINGUA_CONTAINER": "apptainer", "MINILINGUA_IMAGE": str(sif)}
+    for command in (("train",), ("image", "verify", str(sif))):
+        done = run_at(place, workspace, "minilingua", *command, check=False)
+        assert done.returncode == 2
+        assert f"{sif} is built for {name}, this machine is" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_base_for_another_machine_is_not_pinned(prepared: Workspace) -> None:
+    need("docker")
+    other = "arm64" if platform.machine() == "x86_64" else "amd64"
+    tag = "minilingua-test-other-machine:1"
+    subprocess.run(["docker", "load", "--quiet"], input=_docker_archive(tag, other), check=True)
+    try:
+        done = prepared.run("minilingua", "image", "pin", tag, "--lock", "other.lock", check=False)
+        assert done.returncode == 2
+        assert f"{tag} is built for {other}, this machine is" in done.stderr
+        assert not (prepared.path / "other.lock").exists()
+    finally:
+        output("docker", "image", "rm", "--force", tag)
+
+
+def _docker_archive(tag: str, architecture: str) -> bytes:
+    """Returns what `docker save` writes of an image of one file."""
+    layer = _tar({"etc/example": b"x"})
+    config = json.dumps(
+        {
+            "architecture": architecture,
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer).hexdigest()}"]},
+        }
+    ).encode()
+    name = f"{sha256(config).hexdigest()}.json"
+    manifest = [{"Config": name, "RepoTags": [tag], "Layers": ["layer.tar"]}]
+    return _tar({name: config, "layer.tar": layer, "manifest.json": json.dumps(manifest).encode()})
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def test_a_lock_that_replaces_a_package_of_the_base_fails_the_build(
+    prepared: Workspace, tmp_path: Path
+) -> None:
+    need("docker")
+    workspace = prepared.copy(tmp_path / "checkout")
+    wheel = "numpy-0.0.1-py3-none-any.whl"
+    about = "numpy-0.0.1.dist-info"
+    with zipfile.ZipFile(workspace.path / "containers" / wheel, "w") as archive:
+        archive.writestr(
+            f"{about}/METADATA", "Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n"
+        )
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    lock = f"/opt/minilingua/source/containers/{wheel}\n"
+    (workspace.path / "containers/requirements.txt").write_text(lock)
+    workspace.run("minilingua", "image", "pin", BASE)
+    before = (workspace.path / "containers/image.lock").read_bytes()
+    done = workspace.run("minilingua", "image", "build", "docker", "--tag", "x:1", check=False)
+    assert done.returncode == 2
+    assert "the packages of the base have changed" in done.stderr
+    assert "numpy 0.0.1" in done.stderr
+    assert "Step 2/" in done.stderr  # the log was shown as it came
+    assert (workspace.path / "containers/image.lock").read_bytes() == before
+    assert "x:1" not in output("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}")
+
+
 def test_a_changed_image_is_told_apart(images: Images, tmp_path: Path) -> None:
     changed = tmp_path / "minilingua.sif"
     shutil.copyfile(images.sif, changed)
@@ -71,6 +210,29 @@ def test_a_changed_image_is_told_apart(images: Images, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "image.lock records" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_signature_is_told_from_none(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPTAINER_KEYSDIR", str(tmp_path / "keys"))
+    _new_key()
+    signed = tmp_path / "minilingua.sif"
+    shutil.copyfile(images.sif, signed)
+    with pytest.raises(LaunchError, match=r"apptainer verify: .*signature not found"):
+        verify_signature(signed)
+    sign(signed)
+    verify_signature(signed)
+    monkeypatch.setenv("APPTAINER_KEYSDIR", str(tmp_path / "nobody"))
+    with pytest.raises(LaunchError, match="apptainer verify"):
+        verify_signature(signed)
+
+
+def _new_key() -> None:
+    owner = ("--name", "test", "--email", "test@localhost", "--comment", "test")
+    output(
+        "apptainer", "key", "newpair", *owner, "--password", "", "--bit-length", "2048", "-U=false"
+    )
 
 
 def test_an_image_without_torch_is_no_base(prepared: Workspace, tmp_path: Path) -> None:

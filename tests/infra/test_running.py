@@ -1,12 +1,16 @@
 """Training inside images: the same bytes as bare, and nothing of the machine leaks in."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from minilingua.core.events import read_telemetry
 from minilingua.core.files import tree_digest
+from minilingua.launch.cluster import Cluster
+from minilingua.launch.program import Program, command, prepare_scratch, with_passed
 from tests.infra.conftest import TAG, Images
 from tests.infra.parts import run_at
 from tests.pipeline.workspace import Workspace
@@ -59,12 +63,64 @@ def test_the_launcher_isolates_apptainer(
 
 
 def test_the_launcher_isolates_docker(
-    docker_built: Workspace, smoke: Workspace, tmp_path: Path
+    docker_built: Workspace, smoke: Workspace, tmp_path: Path, poisoned: dict[str, str]
 ) -> None:
     workspace = docker_built.copy(tmp_path / "checkout")
-    place = {"MINILINGUA_CONTAINER": "docker", "MINILINGUA_IMAGE": TAG}
+    place = {"MINILINGUA_CONTAINER": "docker", "MINILINGUA_IMAGE": TAG, "HOME": poisoned["HOME"]}
     run_at(place, workspace, "dvc", "repro", "-s", "train")
     assert workspace.outputs("train") == smoke.outputs("train")
+
+
+@pytest.mark.parametrize("container", ["apptainer", "docker"])
+def test_what_is_not_listed_is_not_seen_inside(
+    images: Images, tmp_path: Path, poisoned: dict[str, str], container: str
+) -> None:
+    workspace = images.workspace.copy(tmp_path / "checkout")
+    image = TAG if container == "docker" else str(images.sif)
+    cluster = Cluster(
+        launcher="local",
+        container=container,  # type: ignore[arg-type]  # one of its names
+        image=image,
+        environment=("LISTED",),
+        scratch=str(tmp_path / "scratch"),
+    )
+    prepare_scratch(cluster, workspace.path)
+    show = "id -u; env; ls -d $OTHER $HOME/.config; touch /opt/x; touch runs/x && echo can write"
+    made = command(Program(name="sh", module="", arguments=("-c", show)), cluster, workspace.path)
+    other = tmp_path / "other"
+    other.mkdir()
+    asked = {**os.environ, **poisoned, "LISTED": "yes", "SECRET": "of the host"}
+    asked |= {"APPTAINERENV_SECRET": "of the host", "APPTAINER_BIND": str(other)}
+    (workspace.path / "runs").mkdir(exist_ok=True)
+    done = subprocess.run(
+        [word.replace("$OTHER", str(other)) for word in made.arguments],
+        cwd=workspace.path,
+        env=with_passed(made, asked),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"{os.getuid()}\n")
+    assert "LISTED=yes\n" in done.stdout
+    assert "can write" in done.stdout
+    for leak in ("of the host", "PYTHONPATH=", "PYTHONUSERBASE=", ".config\n", str(other) + "\n"):
+        assert leak not in done.stdout
+    assert done.stderr.count("No such file or directory") == 2  # neither directory is there
+    assert "Read-only file system" in done.stderr
+
+
+def test_several_ranks_meet_inside_the_image(
+    images: Images, smoke: Workspace, tmp_path: Path
+) -> None:
+    workspace = images.workspace.copy(tmp_path / "checkout")
+    place = {"MINILINGUA_CONTAINER": "apptainer", "MINILINGUA_IMAGE": str(images.sif)}
+    run_at({**place, "MINILINGUA_RANKS": "2"}, workspace, "dvc", "repro", "-s", "train")
+    (file,) = workspace.path.glob("runs/*/telemetry.jsonl")
+    starts = [record for record in read_telemetry(file) if record["kind"] == "start"]
+    assert [record["world_size"] for record in starts] == [2]
+    ours = json.loads((workspace.path / "reports/train/metrics.json").read_text())
+    alone = json.loads((smoke.path / "reports/train/metrics.json").read_text())
+    assert ours["validation_loss"] == pytest.approx(alone["validation_loss"], abs=1e-4)
 
 
 def test_a_changed_or_missing_image_is_refused(images: Images, tmp_path: Path) -> None:

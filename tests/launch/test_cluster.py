@@ -86,6 +86,10 @@ def test_resources_say_how_many_tasks_and_how_long() -> None:
         ("workstation", SLURM.replace("gpus: 4, ", ""), r"asks for no GPU, but gpu is a GPU part"),
         ("workstation", SLURM.replace("partition: gpu, ", ""), r"train.partition: Field required"),
         ("workstation", SLURM.replace("memory", "memori"), r"key 'slurm.*memori'.*'memory'"),
+        ("workstation", SLURM.replace("partition: gpu", "partition: gpu x"), r"one word.*'gpu x'"),
+        ("workstation", SLURM + "  account: 'a\\nb'\n", r"slurm.account: expected one word"),
+        ("workstation", "launcher: local\nenvironment: [a=b]\n", r"environment.0: .*'a=b'"),
+        ("workstation", SLURM.replace("train:", "pipeline:"), r"pipeline: runs data stages, which"),
     ],
 )
 def test_a_bad_choice_is_one_line(

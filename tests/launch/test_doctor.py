@@ -1,9 +1,15 @@
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from minilingua.core.files import write_json
 from minilingua.launch.doctor import diagnose, main
+from minilingua.params_file import load_params
+from minilingua.sources.sample.generate import generate
+from minilingua.sources.selection import select_sources
+from minilingua.sources.spec import load_spec
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -57,7 +63,52 @@ def test_what_an_empty_mirror_and_the_cost_are(checkout: Path) -> None:
     assert findings["data"].level == "wrong"
     assert "`minilingua fetch --mirror` fills it" in findings["data"].text
     assert "GPU-hours" in findings["cost"].text
-    assert " on 8 GPUs" in findings["cost"].text
+    assert " on 4 GPUs" in findings["cost"].text
+
+
+def test_a_model_that_is_to_be_read_from_a_path_has_to_be_there(checkout: Path) -> None:
+    params = (checkout / "params.yaml").read_text()
+    head, _, base = params.partition("\nbase:\n")
+    base = base.replace("origin: random", "origin: local", 1)
+    base = base.replace("path: null", "path: pretrained/a", 1)
+    (checkout / "params.yaml").write_text(f"{head}\nbase:\n{base}")
+    assert ("wrong", "base.path: pretrained/a is missing; put it there") in {
+        (finding.level, finding.text.partition(",")[0]) for finding in diagnose("local")
+    }
+    (checkout / "pretrained/a").mkdir(parents=True)
+    assert _levels("local")["models"] == "good"
+
+
+def test_a_mirror_is_looked_at_file_by_file(checkout: Path) -> None:
+    mirror = checkout / "mirror"
+    params = (checkout / "params.yaml").read_text()
+    for old, new in (
+        ("origin: sample", "origin: mirror"),
+        ("mirror: null", f"mirror: {mirror}"),
+        ("licence: permissive", "licence: any"),
+    ):
+        assert params.count(old) <= 1
+        params = params.replace(old, new)
+    (checkout / "params.yaml").write_text(params)
+    changed = load_params()
+    used = sorted(select_sources(changed.sources).used)
+    sample = changed.sources.sample.model_copy(update={"facts": 60, "instruction_rows": 24})
+    made = [name for name in used if load_spec(name).in_sample]
+    generate(mirror, made, changed.languages, sample, seed=1)
+    texts = [finding.text for finding in diagnose("local") if finding.check == "data"]
+    absent = sorted(set(used) - set(made))
+    assert not absent or any(f"has nothing of {', '.join(absent)}" in text for text in texts)
+    (file,) = list(mirror.rglob("*.jsonl"))[:1]
+    name, _, local = file.relative_to(mirror).as_posix().partition("/")
+    pinned = {"path": local, "bytes": file.stat().st_size, "digest": "sha256:" + "0" * 64}
+    entry = {"id": "a/b", "ref": "main", "revision": "0" * 40, "into": "", "files": [pinned]}
+    write_json(checkout / "sources.lock", {"version": 1, "sources": {name: [entry]}})
+    assert not any("bytes of" in finding.text for finding in diagnose("local"))
+    with file.open("ab") as stream:
+        stream.truncate(1)
+    findings = [finding for finding in diagnose("local") if "1 bytes of" in finding.text]
+    assert [finding.level for finding in findings] == ["wrong"]
+    assert "`minilingua fetch --mirror` repairs it" in findings[0].text
 
 
 def test_a_shared_cache_has_to_be_the_groups(checkout: Path) -> None:
@@ -70,3 +121,16 @@ def test_a_shared_cache_has_to_be_the_groups(checkout: Path) -> None:
     assert _levels("local")["team"] == "good"
     cache.rmdir()
     assert _levels("local")["team"] == "wrong"
+
+
+@pytest.mark.usefixtures("checkout")
+def test_the_quota_is_told_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "quota").write_text("#!/bin/sh\necho '/scratch  190G   200G'\n")
+    (programs / "quota").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    texts = [finding.text for finding in diagnose("local") if finding.check == "disk"]
+    assert "quota: /scratch 190G 200G" in texts

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from minilingua.core.errors import LaunchError
 from minilingua.launch.local import LocalLauncher
 
 RUN_LAUNCHER = """
@@ -27,12 +28,12 @@ def note(number, frame):
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, note)
 pathlib.Path(sys.argv[1]).write_text("")
-time.sleep(30)
+time.sleep(300)
 """
 
 
 def _await(path: Path, text: str) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if path.exists() and path.read_text() == text:
             return
         time.sleep(0.02)
@@ -59,6 +60,13 @@ def test_returns_the_exit_code(code: int) -> None:
     assert len(started) == 1
 
 
+def test_a_program_that_is_not_there_is_one_line() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(LaunchError, match=r"^no-such-program is not on PATH$"):
+        LocalLauncher().run(["no-such-program"], started=lambda _: None)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_death_by_a_signal_is_reported_as_a_shell_does() -> None:
     command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
     assert LocalLauncher().run(command, started=lambda _: None) == 128 + signal.SIGKILL
@@ -78,7 +86,7 @@ def test_a_stop_signal_reaches_the_worker_once(tmp_path: Path, sent: str, receiv
     launcher, _ = _launch(log)
     launcher.send_signal(signal.Signals[sent])
     with launcher:
-        assert launcher.wait(20) == 75
+        assert launcher.wait(60) == 75
     assert log.read_text() == f"{received}\n"
 
 
@@ -89,7 +97,7 @@ def test_other_signals_are_forwarded_without_ending_anything(tmp_path: Path) -> 
     _await(log, "SIGUSR1\n")
     launcher.send_signal(signal.SIGTERM)
     with launcher:
-        assert launcher.wait(20) == 75
+        assert launcher.wait(60) == 75
     assert log.read_text() == "SIGUSR1\nSIGTERM\n"
 
 
@@ -98,7 +106,7 @@ def test_the_worker_outlives_a_killed_launcher(tmp_path: Path) -> None:
     launcher, worker = _launch(log)
     launcher.kill()
     with launcher:
-        launcher.wait(20)
+        launcher.wait(60)
     os.kill(worker, signal.SIGTERM)  # raises if it is gone
     _await(log, "SIGTERM\n")
 

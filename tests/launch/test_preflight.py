@@ -1,10 +1,16 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from minilingua.core.errors import LaunchError
 from minilingua.core.events import read_telemetry
-from minilingua.launch.preflight import collect, main, require_usable
+from minilingua.launch.preflight import (
+    collect,
+    main,
+    quota,
+    require_usable,
+)
 
 
 def test_facts_are_printed_and_on_record_for_the_next_attempt(
@@ -19,6 +25,15 @@ def test_facts_are_printed_and_on_record_for_the_next_attempt(
     record = list(read_telemetry(telemetry))[-1]
     assert (record["kind"], record["attempt"]) == ("preflight", 2)
     assert "megatron-core" in record["packages"]
+
+
+def test_a_quota_is_told_also_when_it_is_exceeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quota").write_text("#!/bin/sh\necho '/home  11G*  10G'\nexit 1\n")
+    (tmp_path / "quota").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert quota() == "/home 11G* 10G"
 
 
 def test_a_node_that_cannot_train_is_refused() -> None:

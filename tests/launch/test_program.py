@@ -1,6 +1,9 @@
 import sys
 from pathlib import Path
 
+import pytest
+
+from minilingua.core.errors import LaunchError
 from minilingua.launch.cluster import Cluster
 from minilingua.launch.program import (
     TRAIN,
@@ -46,6 +49,29 @@ def test_apptainer_sees_what_is_listed_and_nothing_else() -> None:
     assert environment["APPTAINERENV_HF_HOME"] == "/scratch/me/cache/huggingface"
     assert not inside & {"APPTAINERENV_PATH", "APPTAINERENV_PYTHONPATH"}
     assert "secret" not in " ".join(made.arguments)
+
+
+def test_the_callers_ways_into_a_container_are_closed() -> None:
+    made = command(TRAIN, _cluster(), CHECKOUT)
+    foreign = (
+        "APPTAINERENV_LD_PRELOAD",
+        "SINGULARITYENV_X",
+        "APPTAINER_BIND",
+        "SINGULARITY_BINDPATH",
+    )
+    given = {**dict.fromkeys(foreign, "/host"), "APPTAINER_CACHEDIR": "/scratch/cache"}
+    environment = with_passed(made, given)
+    assert not set(foreign) & set(environment)
+    assert environment["APPTAINER_CACHEDIR"] == "/scratch/cache"  # what Apptainer itself needs
+
+
+@pytest.mark.parametrize("container", ["apptainer", "docker"])
+def test_a_path_that_cannot_be_bound_is_one_line(container: str) -> None:
+    with pytest.raises(LaunchError, match=r"/a:b: a path with ':' cannot be bound"):
+        command(TRAIN, _cluster(container=container), Path("/a:b"))
+    with pytest.raises(LaunchError, match=r"/c,d: a path with ',' cannot be bound"):
+        command(TRAIN, _cluster(container=container, scratch="/c,d"), CHECKOUT)
+    assert command(TRAIN, _cluster(container="bare"), Path("/a:b")).arguments
 
 
 def test_a_gpu_comes_with_the_machines_driver_before_ngcs() -> None:

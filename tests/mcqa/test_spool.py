@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from minilingua.core.records import MultipleChoiceItem
 from minilingua.mcqa.build import Question
-from minilingua.mcqa.render import escaped_question
+from minilingua.mcqa.render import escaped_question, unescaped_question
 from minilingua.mcqa.spool import Spool, distinct, spool_questions
 from tests.mcqa.test_build import item, selected
 
@@ -29,6 +30,7 @@ def test_what_is_spooled_comes_back_escaped(
     with Spool(directory) as spool:
         found = list(spool.questions(index[language])) if questions else []
     assert found == [escaped_question(question) for question in questions]
+    assert [unescaped_question(question) for question in found] == questions
 
 
 def questions_of(source: str, items: list[MultipleChoiceItem]) -> list[Question]:
@@ -58,7 +60,8 @@ def test_the_order_of_items_does_not_matter(tmp_path: Path) -> None:
             for place, source in enumerate(sources)
         ]
         with Spool(directory) as spool:
-            index, repeated = distinct(parts, spool)
+            repeated: Counter[str] = Counter()
+            index = distinct(parts, spool, lambda item, _: repeated.update([item.source]))  # noqa: B023
             found.append((list(spool.questions(index)), repeated))
     assert found[0] == found[1]
     kept, repeated = found[0]
@@ -76,14 +79,16 @@ def test_a_question_that_names_its_fact_stays(tmp_path: Path) -> None:
         spool_questions(tmp_path, 1, [known])["en"],
     ]
     with Spool(tmp_path) as spool:
-        index, repeated = distinct(parts, spool)
+        dropped: list[tuple[str, str]] = []
+        index = distinct(
+            parts, spool, lambda *both: dropped.append((both[0].source, both[1].source))
+        )
         (kept,) = spool.questions(index)
     assert (kept.source, kept.fact) == ("exams", "river:AT")
-    assert repeated == {"arc_challenge": 1}
+    assert dropped == [("arc_challenge", "exams")]
 
 
 def test_no_questions_are_no_index(tmp_path: Path) -> None:
     assert spool_questions(tmp_path, 0, []) == {}
     with Spool(tmp_path) as spool:
-        index, repeated = distinct([], spool)
-    assert (len(index), repeated.total()) == (0, 0)
+        assert len(distinct([], spool, lambda *_: pytest.fail("there is nothing to drop"))) == 0

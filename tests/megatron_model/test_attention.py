@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from minilingua.core.errors import ParamsError
-from minilingua.megatron_model.attention import SdpaAttention, VarlenAttention, choose_backend
+from minilingua.megatron_model.attention import SdpaAttention, VarlenAttention
+from minilingua.megatron_model.backends import choose_backend
 from minilingua.megatron_model.build import BuildOptions, rope_tables, transformer_config
 from minilingua.megatron_model.documents import PackedDocuments, pack_documents
 from minilingua.megatron_model.megatron import AttnMaskType, quiet
@@ -95,15 +98,40 @@ def test_backends_that_cannot_run_here_are_refused() -> None:
         choose_backend("varlen", "bf16")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a CPU cannot do")
+def test_fp8_is_refused_where_nothing_computes_in_it() -> None:
+    for name in ("auto", "te", "sdpa"):
+        with pytest.raises(
+            ParamsError, match=f"fp8 needs a GPU .* it is {name}, and there is none"
+        ):
+            choose_backend(name, "fp8")
+
+
+def test_fp8_takes_transformer_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU with it."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    assert choose_backend("auto", "fp8") == "te"
+    assert choose_backend("te", "fp8") == "te"
+    with pytest.raises(ParamsError, match=r"train.attention auto or te; it is varlen$"):
+        choose_backend("varlen", "fp8")
+
+
 def test_auto_takes_a_backend_that_has_the_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU without TransformerEngine."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if "engine" in name else object()
     )
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: (9, 0))
     assert choose_backend("auto", "bf16") == "varlen"
     assert choose_backend("auto", "bf16", attention_dropout=0.1) == "sdpa"
     assert choose_backend("auto", "fp32") == "sdpa"
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: (7, 0))
+    assert choose_backend("auto", "bf16") == "sdpa"
+    with pytest.raises(ParamsError, match="'varlen' needs a GPU of the Ampere generation"):
+        choose_backend("varlen", "bf16")
 
 
 def test_varlen_refuses_dropout() -> None:
@@ -111,3 +139,97 @@ def test_varlen_refuses_dropout() -> None:
         config = transformer_config(MODEL, BuildOptions(attention_dropout=0.1))
     with pytest.raises(ParamsError, match="attention_dropout"):
         VarlenAttention(config, 1, AttnMaskType.causal, "self")
+
+
+def plain_attention(
+    query: Tensor, key: Tensor, value: Tensor, bounds: tuple[Tensor, Tensor]
+) -> Tensor:
+    """[t, a, d] and as many heads of keys: causal from the end of each document's keys."""
+    outputs = []
+    for (qb, qe), (kb, ke) in zip(
+        *([(b[i], b[i + 1]) for i in range(len(b) - 1)] for b in map(Tensor.tolist, bounds)),
+        strict=True,
+    ):
+        q, k, v = (x.transpose(0, 1) for x in (query[qb:qe], key[kb:ke], value[kb:ke]))
+        seen = torch.ones(qe - qb, ke - kb, dtype=torch.bool).tril(ke - kb - (qe - qb))
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        outputs.append(out.transpose(0, 1))
+    return torch.cat(outputs)
+
+
+def varlen_2_10(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seq_q: Tensor,
+    cu_seq_k: Tensor,
+    max_q: int,
+    max_k: int,
+    is_causal: bool = False,
+    return_aux: None = None,
+) -> Tensor:
+    """The signature of torch 2.10."""
+    assert is_causal
+    assert return_aux is None
+    assert_described(query, key, (cu_seq_q, cu_seq_k), (max_q, max_k))
+    assert query.shape[1] == key.shape[1] == value.shape[1]
+    return plain_attention(query, key, value, (cu_seq_q, cu_seq_k))
+
+
+def varlen_2_11(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seq_q: Tensor,
+    cu_seq_k: Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    return_aux: None = None,
+    scale: float | None = None,
+    window_size: tuple[int, int] = (-1, -1),
+) -> Tensor:
+    """The signature of torch 2.11."""
+    assert window_size == (-1, 0)
+    assert scale is None
+    return varlen_2_10(
+        query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=True, return_aux=return_aux
+    )
+
+
+def varlen_2_12(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *positions: Any,
+    enable_gqa: bool = False,
+    **options: Any,
+) -> Tensor:
+    """The signature of torch 2.12, which groups heads by itself."""
+    assert enable_gqa == (query.shape[1] != key.shape[1])
+    key, value = (x.repeat_interleave(HEADS // GROUPS, dim=1) for x in (key, value))
+    return varlen_2_11(query, key, value, *positions, **options)
+
+
+def assert_described(
+    query: Tensor, key: Tensor, bounds: tuple[Tensor, Tensor], longest: tuple[int, int]
+) -> None:
+    for x, bound, most in zip((query, key), bounds, longest, strict=True):
+        assert bound.dtype == torch.int32
+        assert int(bound[-1]) == len(x)
+        assert int(bound.diff().max()) == most
+
+
+@pytest.mark.parametrize("version", [varlen_2_10, varlen_2_11, varlen_2_12])
+def test_varlen_calls_every_version_of_torchs_kernel_for_what_sdpa_computes(
+    monkeypatch: pytest.MonkeyPatch, version: Any
+) -> None:
+    """A CPU has no such kernel: here the function that calls it is another one, by its name."""
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", version)
+    with quiet():
+        config = transformer_config(MODEL, BuildOptions())
+        varlen = VarlenAttention(config, 1, AttnMaskType.causal, "self")
+    documents = described([7, 1, 12])
+    inputs = random_inputs(20)
+    out = varlen(*inputs, None, packed_seq_params=documents)
+    torch.testing.assert_close(out, attention()(*inputs, None, packed_seq_params=documents))

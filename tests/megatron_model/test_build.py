@@ -7,8 +7,11 @@ from torch import Tensor
 
 from minilingua.core.errors import CheckpointError
 from minilingua.llama_shapes import count_parameters
+from minilingua.megatron_model import build, layer_spec
 from minilingua.megatron_model.build import BuildOptions, PackedGPTModel, build_model
 from minilingua.megatron_model.documents import pack_documents
+from minilingua.megatron_model.layer_spec import FP8_ROWS, row_multiple
+from minilingua.megatron_model.megatron import quiet
 from minilingua.megatron_model.weight_map import hf_to_megatron
 from minilingua.megatron_model.weights import load_tensors, read_tensors
 from tests.megatron_model.conftest import VOCABULARY, tiny_model
@@ -73,6 +76,32 @@ def test_target_rows_get_the_logits_that_all_rows_would() -> None:
     assert forward(module, SEQUENCES, []).shape == (0, VOCABULARY)
 
 
+def test_rows_that_fill_up_change_neither_losses_nor_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As 8-bit matrices need them; those are for GPUs, the filling is not."""
+    results = []
+    for multiple in (1, FP8_ROWS):
+        monkeypatch.setattr(layer_spec, "row_multiple", lambda n=multiple, **_: n)
+        module = loaded()
+        documents = pack_documents([7], target_rows=np.array([2, 4, 5]), with_slots=True)
+        tokens, labels = torch.tensor([[1, 2, 3, 4, 5, 6, 7]]), torch.tensor([[9, 8, 60]])
+        loss = module(
+            tokens, documents.positions[None], None, labels=labels, packed_seq_params=documents
+        )
+        assert loss.shape == (1, 3)
+        loss.sum().backward()
+        results.append([loss, *(parameter.grad for parameter in module.parameters())])
+    for plain, filled in zip(*results, strict=True):
+        torch.testing.assert_close(filled, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_what_rows_are_a_multiple_of() -> None:
+    assert row_multiple(fp8=False, shared_by=1) == 1
+    assert row_multiple(fp8=False, shared_by=2) == 2
+    assert row_multiple(fp8=True, shared_by=2) == 2 * FP8_ROWS
+
+
 def test_padded_vocabulary_changes_nothing_that_leaves_the_model() -> None:
     plain, padded = loaded(), loaded(BuildOptions(vocabulary_multiple=16))
     assert forward(padded, SEQUENCES).shape[1] == 64
@@ -119,3 +148,30 @@ def test_a_model_of_a_billion_parameters_is_built_without_memory() -> None:
         module = build_model(model, 128000)
     assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
     assert sum(p.numel() for p in module.parameters()) == count_parameters(model, 128000)
+
+
+def test_megatrons_own_activation_computes_what_ours_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What profile `fast` takes on a GPU; there it is compiled, here it is not."""
+    results = []
+    for fused in (False, True):
+        monkeypatch.setattr(build, "_compiles", lambda fused=fused: fused)
+        module = loaded(BuildOptions(deterministic=False))
+        assert module.config.bias_activation_fusion == fused
+        assert module.config.use_te_activation_func != fused
+        logits = forward(module, SEQUENCES)
+        torch.autograd.backward(logits.square().sum())
+        results.append([logits, *(parameter.grad for parameter in module.parameters())])
+    for ours, megatrons in zip(*results, strict=True):
+        torch.testing.assert_close(megatrons, ours, rtol=1e-3, atol=1e-4)
+
+
+def test_kernels_that_are_compiled_are_for_the_profile_fast_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build, "_compiles", lambda: True)
+    for deterministic, dropout in ((True, 0.1), (False, 0.0), (False, 0.1)):
+        options = BuildOptions(deterministic=deterministic, hidden_dropout=dropout)
+        with quiet():
+            config = build.transformer_config(MODEL, options)
+        assert config.bias_activation_fusion != deterministic
+        assert config.bias_dropout_fusion == (not deterministic and dropout > 0)

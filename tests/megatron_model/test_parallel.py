@@ -1,8 +1,10 @@
 import pytest
+import torch
 from torch import distributed
 
 from minilingua.core.errors import EXIT_LOST_RANK, LostRankError
-from minilingua.megatron_model.parallel import lost_ranks_told
+from minilingua.megatron_model.megatron import get_cuda_rng_tracker
+from minilingua.megatron_model.parallel import lost_ranks_told, seed_random_states
 
 GLOO = "[pair.cc:553] Connection closed by peer [127.0.0.1]:37277. This is typically caused by .."
 NCCL = "NCCL error: ncclRemoteError: A call failed possibly due to a remote process exiting"
@@ -22,3 +24,16 @@ def test_a_lost_rank_is_one_line(monkeypatch: pytest.MonkeyPatch, said: str) -> 
 def test_a_rank_alone_has_lost_nobody() -> None:
     with pytest.raises(RuntimeError, match="Connection closed by peer"), lost_ranks_told():
         raise RuntimeError(GLOO)
+
+
+def test_seeding_again_gives_the_same_numbers_from_the_same_tracker() -> None:
+    """TransformerEngine's attention keeps the tracker that there was when it was built."""
+    drawn = []
+    trackers = []
+    for _ in range(2):
+        seed_random_states(5)
+        trackers.append(get_cuda_rng_tracker())
+        with trackers[0].fork():
+            drawn.append(torch.rand(4))
+    assert trackers[0] is trackers[1]
+    assert torch.equal(*drawn)

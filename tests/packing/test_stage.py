@@ -1,6 +1,8 @@
 import csv
+import gc
 import json
 import shutil
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -13,10 +15,17 @@ from minilingua.core.languages import LANGUAGES
 from minilingua.core.plan import PackPlan, SplitPlan, pack_ref, read_plan, unpack_ref
 from minilingua.core.records import SPLITS, Split
 from minilingua.core.tokens import open_token_file, token_file_digest
-from minilingua.packing import stage
+from minilingua.packing import corpus, stage
 from minilingua.packing.corpus import Ints
 from minilingua.params import Params
-from tests.packing.conftest import SOURCES, source_of, with_mixture, with_pack, write_tokens
+from tests.packing.conftest import (
+    SOURCES,
+    realistic_lengths,
+    source_of,
+    with_mixture,
+    with_pack,
+    write_tokens,
+)
 
 PLAN, TOKENS = Path("data/plan"), Path("data/tokens")
 LEDGER, LEDGER_OF_SOURCES = Path("reports/mixture.csv"), Path("reports/mixture_sources.csv")
@@ -243,6 +252,35 @@ def test_the_plan_does_not_depend_on_how_it_is_computed(params: Params) -> None:
             assert sorted(shared) == list(packs)
     seen = [ref for number in range(plan.packs) for ref in plan.pack(number)]
     assert [pack_ref(ref.language, ref.row) for ref in seen] == plan.conversations.tolist()
+
+
+def peak_bytes(params: Params, conversations: int) -> int:
+    """Python's peak memory of the stage."""
+    shutil.rmtree(TOKENS / "train/en")
+    write_tokens(TOKENS / "train/en", realistic_lengths(conversations, 1, 200).tolist(), "en")
+    gc.collect()  # garbage of other tests, if collected meanwhile, would count against the peak
+    tracemalloc.start()
+    try:
+        stage.run(params)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_conversation_costs_less_than_a_hundred_bytes_of_memory(params: Params) -> None:
+    once = with_pack(params, epochs=1.0)
+    peak_bytes(once, 500)  # what is imported and cached at the first call counts for nothing
+    few, many = peak_bytes(once, 3_000), peak_bytes(once, 30_000)
+    assert many - few < 27_000 * 100
+
+
+def test_the_plan_does_not_depend_on_how_masks_are_read(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = plan_of(params).meta
+    for tokens in (1, 100, 5_000):
+        monkeypatch.setattr(corpus, "_TOKENS_AT_ONCE", tokens)
+        assert plan_of(params).meta == whole
 
 
 def test_the_terminal_shows_the_ledger_and_the_steps_before_anything_is_trained(

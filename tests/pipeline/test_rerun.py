@@ -47,7 +47,7 @@ def test_another_mixture_packs_again_and_tokenizes_nothing(
     [
         ("src/minilingua/packing/fit.py", {"pack"}),
         ("src/minilingua/training/loop.py", {"train"}),
-        ("src/minilingua/megatron_model/weight_map.py", {"train", "convert"}),
+        ("src/minilingua/megatron_model/layer_spec.py", {"train", "convert"}),
         ("src/minilingua/mcqa/templates/fi.yaml", {"mcqa"}),
         ("src/minilingua/core/seeding.py", None),
         ("src/minilingua/params/training.py", set()),

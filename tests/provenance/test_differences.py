@@ -60,6 +60,20 @@ def test_causes_come_before_effects() -> None:
     assert list(differing_outputs(STATE, other)) == [("fetch", "data/raw"), ("pack", "data/plan")]
 
 
+def test_image_driver_and_device_of_a_training_are_compared() -> None:
+    one, other = (
+        {"training": {"image_digest": image, "driver": driver, "device": "NVIDIA H200"}}
+        for image, driver in (("sha256:1", "570.86.15"), ("sha256:2", "575.51.03"))
+    )
+    # What one side does not tell, such as the packages of a run, is no difference.
+    a = replace(STATE, environment={**STATE.environment, **one})
+    found = compare(a, replace(STATE, environment=other), NOWHERE)
+    assert [str(difference) for difference in found] == [
+        "environment: training.driver: 570.86.15 and 575.51.03",
+        "environment: training.image_digest: sha256:1 and sha256:2",
+    ]
+
+
 def test_another_output_of_the_same_inputs_is_remarked() -> None:
     pack = replace(STATE.stages["pack"], outs={"data/plan": "8.dir"})
     (found,) = compare(STATE, with_stages(pack=pack), NOWHERE)

@@ -99,6 +99,39 @@ def test_the_oldest_turns_make_room(encoder: PromptEncoder) -> None:
     assert tuple(model.read[2]) == alone
 
 
+def test_an_answer_ends_with_the_positions(encoder: PromptEncoder) -> None:
+    """A limit as large as the model leaves room for turns, and nothing is written past the end."""
+    prompt = encoder.request([Message(role="user", content="one")], ()).prefix
+    model = Scripted([40, 41, END], positions=64)
+    talk = Talk(model, encoder, max_new_tokens=64)
+    assert talk.answer("one", lambda _: None) == ""
+    assert talk.answer("one", lambda _: None) == ""  # the first turn is remembered
+    assert len(model.read[3]) > len(prompt)
+    endless = Scripted([40], positions=64)
+    note = Talk(endless, encoder, max_new_tokens=64).answer("one", lambda _: None)
+    assert note == f"(cut after {64 - len(prompt)} tokens: the model has no more positions)"
+    assert sum(map(len, endless.read)) == 63  # what is written last is not read
+
+
+def test_a_turn_that_does_not_fit_is_not_answered(encoder: PromptEncoder) -> None:
+    model = Scripted([40, END], positions=64)
+    talk = Talk(model, encoder, max_new_tokens=20)
+    note = talk.answer("too long " * 40, lambda _: None)
+    assert note.startswith("(not answered: with this turn the prompt has ")
+    assert note.endswith(" tokens, the model 64 positions)")
+    assert model.read == []
+    assert talk.answer("short", lambda _: None) == ""
+    alone = encoder.request([Message(role="user", content="short")], ()).prefix
+    assert tuple(model.read[0]) == alone
+
+
+def test_half_of_a_letter_at_the_end_is_shown(encoder: PromptEncoder) -> None:
+    half = encoder.tokenizer.encode("ż", add_special_tokens=False)[0]
+    pieces: list[str] = []
+    Talk(Scripted([half, END]), encoder, max_new_tokens=9).answer("?", pieces.append)
+    assert "".join(pieces) == "\ufffd"
+
+
 def test_the_command(
     exported: Path, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +151,10 @@ def test_the_command(
     [
         (None, ["absent"], MissingInputError, "absent is missing"),
         (None, ["--max-new-tokens", "0"], ParamsError, "has to be positive"),
+        (None, ["--temperature", "nan"], ParamsError, "a finite number"),
+        (None, ["--temperature", "inf"], ParamsError, "a finite number"),
+        (None, ["--seed", "-1"], ParamsError, r"--seed -1: it has to be in \[0, "),
+        (None, ["--seed", str(2**63)], ParamsError, "--seed 9223372036854775808: "),
         ("chat_template.jinja", [], DataError, "has no chat template"),
         ("model.safetensors", [], MissingInputError, r"model\.safetensors is missing"),
         ("architecture", [], CheckpointError, "model_type is 'mamba'; only 'llama'"),

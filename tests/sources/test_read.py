@@ -15,6 +15,7 @@ from minilingua.core.errors import DataError, MissingInputError, ParamsError
 from minilingua.core.languages import LANGUAGES
 from minilingua.core.manifest import Manifest
 from minilingua.core.records import InstructionExample, MultipleChoiceItem
+from minilingua.core.rejects import ROWS_PER_REASON
 from minilingua.core.seeding import content_id
 from minilingua.sources.read import read_instructions, read_multiple_choice
 from minilingua.sources.spec import load_spec
@@ -76,17 +77,17 @@ def test_rejected_rows_are_counted_and_the_first_ones_explained(sample_raw: Path
     _, manifest = questions(sample_raw, "exams")
     assert manifest.dropped == {
         ("key_outside_options", "exams", "de"): 2,
-        ("duplicate_options", "exams", "it"): 1,
-        ("duplicate_options", "exams", "pl"): 1,
     }
-    assert any(
-        line.startswith("exams/multilingual/test-00000-of-00001.parquet:")
-        and "key_outside_options: answerKey '@' is not among the labels A, B, C" in line
-        for line in manifest.details["rejected_examples"]
-    )
+    place = "exams/multilingual/test-00000-of-00001.parquet"
+    assert sorted((row.row, row.found) for row in manifest.rejects.rows()) == [
+        (f"{place}:1", "answerKey '@' is not among the labels A, B, C, D"),
+        (f"{place}:2", "answerKey '@' is not among the labels A, B, C"),
+    ]
     _, manifest = exchanges(sample_raw, "bactrian_x")
     assert manifest.reasons() == {"empty_answer": len(load_spec("bactrian_x").languages)}
-    assert len(manifest.details["rejected_examples"]) == 3
+    explained = manifest.rejects.rows()
+    assert len(explained) == ROWS_PER_REASON
+    assert {(row.reason, row.found) for row in explained} == {("empty_answer", "output is empty")}
 
 
 def test_facts_are_attached_where_the_source_tells_them(sample_raw: Path, tmp_path: Path) -> None:
@@ -196,8 +197,8 @@ def test_real_exams_read_alike_in_both_forms(tmp_path: Path) -> None:
     items, manifest = questions(release, "exams", "bg", "it", "pl", "pt")
     hub_items, _ = questions(hub, "exams", "bg", "it", "pl", "pt")
     counts = Counter(item.language for item in items)
-    assert counts == {"bg": 965, "it": 618, "pl": 846, "pt": 461}
-    assert manifest.reasons() == {"duplicate_options": 2}
+    assert counts == {"bg": 965, "it": 620, "pl": 846, "pt": 461}
+    assert not manifest.dropped  # of two rows a wrong option stands twice: once is enough
     assert Counter(len(item.options) for item in items if item.language == "it")[3] > 40
 
     def content(item: MultipleChoiceItem) -> tuple[str, str, tuple[str, ...], int]:
@@ -250,7 +251,9 @@ def test_real_truthfulqa_has_its_correct_choice_first(tmp_path: Path) -> None:
         REAL / "truthfulqa_multi" / "es.parquet", folder / "validation-00000-of-00001.parquet"
     )
     items, manifest = questions(tmp_path, "truthfulqa_cs")
-    assert len(items) + manifest.dropped.total() == 400
-    assert manifest.reasons() == {"duplicate_options": 3, "empty_option": 8}
+    assert (len(items), manifest.dropped) == (
+        400,
+        {},
+    )  # some with an empty wrong option, or one twice
     assert {item.answer for item in items} == {0}
     assert len({len(item.options) for item in items}) > 5

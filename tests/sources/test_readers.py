@@ -58,6 +58,25 @@ def test_option_columns_are_read_in_the_order_of_their_letters() -> None:
     assert found == Question(question="q", options=("1", "2", "3", "4"), answer=2)
 
 
+def test_a_wrong_option_that_stands_twice_is_shown_once() -> None:
+    for values in forms("q", list("ABCD"), ["x", "y", "x ", "z"], "D"):
+        found = multiple_choice.keyed(values)
+        assert (found.options, found.options[found.answer]) == (("x", "y", "z"), "z")
+
+
+def test_an_empty_option_is_left_out_and_the_row_stays() -> None:
+    for values in forms("q", list("ABCD"), ["", "x", " ", "y"], "D"):
+        found = multiple_choice.keyed(values)
+        assert (found.options, found.answer) == (("x", "y"), 1)
+
+
+def test_a_key_may_be_the_text_of_an_option() -> None:
+    for values in forms("q", list("ABC"), ["one", "two", "3"], "two"):
+        assert multiple_choice.keyed(values).answer == 1
+    with pytest.raises(RejectedRowError):  # a label that there is not, whatever an option reads
+        multiple_choice.keyed(forms("q", list("ABC"), ["one", "two", "3"], "3")[0])
+
+
 @pytest.mark.parametrize(
     ("labels", "options", "key", "reason", "explanation"),
     [
@@ -67,8 +86,8 @@ def test_option_columns_are_read_in_the_order_of_their_letters() -> None:
         ("AAB", "xyz", "A", "ambiguous_key", "answerKey 'A' stands twice in A, A, B"),
         ("A", "x", "A", "too_few_options", "1 option, at least 2 are needed"),
         ("ABC", ["x", " ", "z"], "B", "empty_answer", "the correct option is empty"),
-        ("ABC", ["x", " ", "z"], "A", "empty_option", "an option is empty"),
-        ("ABC", ["x", "y", " y"], "A", "duplicate_options", "option 'y' stands twice"),
+        ("ABC", ["x", " ", ""], "A", "empty_option", "all options but the correct one are empty"),
+        ("ABC", ["x", "y", " y"], "B", "duplicate_options", "correct option 'y' stands twice"),
     ],
 )
 def test_a_useless_question_is_rejected_with_its_reason(

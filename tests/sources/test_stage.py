@@ -140,6 +140,7 @@ def test_more_facts_than_there_are_is_one_clear_line() -> None:
 def test_benchmarks_become_a_part_of_the_raw_data() -> None:
     Path("quizzes/deep").mkdir(parents=True)
     Path("quizzes/deep/quiz.txt").write_text("Who was it?\n")
+    Path("quizzes/README.md").write_text("What this is.\n")
     run(params(benchmarks="quizzes"))
     assert Path("data/raw/benchmarks/deep/quiz.txt").read_text() == "Who was it?\n"
     assert list(manifest()["details"]["benchmarks"]) == ["deep/quiz.txt"]

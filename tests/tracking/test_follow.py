@@ -4,10 +4,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from minilingua.core.errors import TrackingError
 from minilingua.tracking.follow import follow
+from minilingua.tracking.ingest import Ingester
+from minilingua.tracking.store import locked_store
+from tests.tracking.test_rebuild import track
+from tests.tracking.test_server import free_port, mlflow_ui
 from tests.tracking.workspace import (
     STEPS,
     Workspace,
@@ -113,6 +119,92 @@ def test_a_store_that_is_down_is_tried_again(
     process.communicate(timeout=600)
     assert process.returncode == 0
     assert len(workspace.metric("train/loss")) == STEPS
+
+
+def test_a_database_that_was_deleted_is_filled_again(
+    workspace: Workspace,
+    worker: subprocess.Popen[bytes],
+    follower: Follower,
+    empty_store: Path,
+) -> None:
+    process = follower()
+    workspace.begin()
+    events = list(telemetry_of(training_events()))
+    for event, telemetry in events[:8]:
+        workspace.add(event, telemetry)
+    _await(lambda: len(workspace.metric("train/loss")) > 0)
+    database = workspace.root / "mlruns/mlflow.db"
+    another = workspace.root / "another.db"
+    another.write_bytes(empty_store.read_bytes())
+    with locked_store():  # between two passes
+        another.replace(database)
+    for event, telemetry in events[8:]:
+        workspace.add(event, telemetry)
+    end(worker)
+    _, errors = process.communicate(timeout=600)
+    assert (process.returncode, errors) == (0, b"")
+    assert workspace.dump()["runs"][0][1] == "FINISHED"
+    assert len(workspace.metric("train/loss")) == STEPS
+
+
+def test_a_database_that_is_deleted_during_a_pass_is_filled_by_a_new_process(
+    workspace: Workspace, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever that pass ran into: it is no error of the database that is there now."""
+    workspace.train()
+    passes = 0
+
+    def ingest(*_: object, **__: object) -> None:
+        nonlocal passes
+        passes += 1
+        another = workspace.root / "another.db"
+        another.write_bytes(empty_store.read_bytes())
+        another.replace(workspace.root / "mlruns/mlflow.db")
+        raise TrackingError("attempt to write a readonly database")
+
+    def start_anew(*_: object) -> None:
+        raise SystemExit("anew")
+
+    monkeypatch.setattr(Ingester, "ingest", ingest)
+    monkeypatch.setattr(os, "execv", start_anew)
+    with pytest.raises(SystemExit, match="anew"):
+        follow(process=None)
+    assert passes == 1
+
+
+def test_a_server_that_is_killed_has_in_the_end_what_it_would_have_had(
+    workspace: Workspace,
+    worker: subprocess.Popen[bytes],
+    follower: Follower,
+    new_workspace: Callable[[], Workspace],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (workspace.root / "mlflow.db").symlink_to("mlruns/mlflow.db")
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # its patience takes minutes
+    events = list(telemetry_of(training_events()))
+    with mlflow_ui(workspace.root, port, ends_by=signal.SIGKILL):
+        process = follower()
+        workspace.begin()
+        for event, telemetry in events[:8]:
+            workspace.add(event, telemetry)
+        _await(lambda: len(workspace.metric("train/loss")) > 0)
+    for event, telemetry in events[8:]:
+        workspace.add(event, telemetry)
+    assert process.stderr is not None
+    while not process.stderr.readline().endswith(b"trying again\n"):
+        assert process.poll() is None
+    with mlflow_ui(workspace.root, port):
+        end(worker)
+        process.communicate(timeout=600)
+    assert process.returncode == 0
+
+    undisturbed = new_workspace()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    undisturbed.train()
+    track()
+    assert workspace.dump() == undisturbed.dump()
 
 
 def test_following_what_is_over_ends_at_once(workspace: Workspace) -> None:

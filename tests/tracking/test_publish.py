@@ -1,13 +1,18 @@
 import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minilingua.core.errors import DataError
-from minilingua.core.files import write_text
+from minilingua.core.events import EndEvent, EvaluationEvent, Event
+from minilingua.core.files import sha256_file, write_text
 from minilingua.provenance.lineage import dvc_md5
 from minilingua.provenance.training_record import read_published
+from minilingua.tracking.store import locked_store
 from minilingua.tracking.track import main
-from tests.tracking.workspace import RUN_KEY, Workspace, training_events
+from tests.tracking.workspace import RUN_KEY, Workspace, telemetry_of, training_events
 
 
 def track(*arguments: str) -> None:
@@ -35,12 +40,150 @@ def test_everything_of_a_line_is_attached(workspace: Workspace) -> None:
     }
     dump = workspace.dump()
     assert dump["versions"] == [("minilingua-sample", 1)]
-    assert dump["aliases"] == [("minilingua-sample", "candidate", 1)]
+    assert dump["aliases"] == [
+        ("minilingua-sample", "best", 1),
+        ("minilingua-sample", "candidate", 1),
+    ]
     datasets = {name: json.loads(profile) for name, _, _, profile in dump["datasets"]}
     assert datasets["exams"]["licence"] == "Unicode-3.0"
     assert datasets["exams"]["rows"] == 11
     assert {"conversations/train", "conversations/validation", "conversations/test"} < set(datasets)
     assert len(dump["inputs"]) == len(datasets) == 5
+
+
+def test_a_run_is_searched_by_what_its_passport_tells(workspace: Workspace) -> None:
+    workspace.prepare_data()
+    start: dict[str, Any] = {
+        "device": "NVIDIA H200",
+        "driver": "570.86.15",
+        "image_digest": "sha256:1",
+    }
+    workspace.begin(**start)
+    for event, telemetry in telemetry_of(training_events()):
+        workspace.add(event, telemetry)
+    workspace.publish()
+    workspace.export()
+    workspace.evaluate()
+    track()
+    tags = workspace.tags()
+    (passport,) = workspace.root.glob("mlruns/*/*/artifacts/passport.json")
+    assert tags["minilingua.passport.sha256"] == sha256_file(passport)
+    told = {name: tags[f"minilingua.passport.{name}"] for name in ("device", "driver", "image")}
+    assert told == {"device": "NVIDIA H200", "driver": "570.86.15", "image": "sha256:1"}
+    with locked_store() as store:
+        found = store.client.search_runs(
+            [store.experiment_id], filter_string="tags.`minilingua.passport.image` = 'sha256:1'"
+        )
+    assert [run.data.tags["minilingua.run_key"] for run in found] == [RUN_KEY]
+
+
+def test_the_passport_is_left_out_where_the_code_is_another(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.whole_line()
+    lock_file(workspace, exported=True, evaluated=True)
+    write_text(workspace.root / "src/minilingua/training/loop.py", "# other code")
+    assert main([]) == 0
+    assert "passport.json" not in workspace.artifacts()
+    told = capsys.readouterr().out
+    assert "left out: the passport: src/minilingua/training: changed since a stage read it" in told
+
+
+def test_of_a_model_by_reference_all_but_the_weights_is_kept(workspace: Workspace) -> None:
+    workspace.whole_line()
+    track()
+    assert "model/model.safetensors" in workspace.artifacts()
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("  model: copy", "  model: reference"))
+    track()
+    kept = {name for name in workspace.artifacts() if name.startswith("model/")}
+    assert kept == {"model/config.json", "model/tokenizer.json", "model/reference.json"}
+    (reference,) = workspace.root.glob("mlruns/*/*/artifacts/model/reference.json")
+    weights = Path("models/hf/model.safetensors")
+    assert json.loads(reference.read_text()) == {
+        "path": "models/hf",
+        "dvc_md5": None,  # there is no dvc.lock here
+        "weights": {
+            weights.name: {"sha256": sha256_file(weights), "bytes": weights.stat().st_size}
+        },
+    }
+    assert workspace.dump()["versions"] == [("minilingua-sample", 2)]
+    with locked_store() as store:
+        version = store.client.get_model_version_by_alias("minilingua-sample", "candidate")
+    assert version.tags["minilingua.kept"] == "reference"
+    again = workspace.dump(), workspace.artifact_times()
+    track()
+    assert (workspace.dump(), workspace.artifact_times()) == again
+
+
+def shifted(by: float) -> list[Event]:
+    """A training with other validation losses."""
+    return [
+        replace(event, best_loss=event.best_loss + by)
+        if isinstance(event, EndEvent)
+        else replace(event, loss=event.loss + by)
+        if isinstance(event, EvaluationEvent)
+        else event
+        for event in training_events()
+    ]
+
+
+def another_training(workspace: Workspace, run_key: str, by: float) -> None:
+    """Trains to other losses, exports and evaluates."""
+    events = shifted(by)
+    workspace.train(events, run_key=run_key)
+    workspace.publish(events)
+    workspace.export(value=by)
+    workspace.evaluate()
+    track()
+
+
+def test_best_is_the_version_with_the_lowest_loss(workspace: Workspace) -> None:
+    workspace.whole_line()
+    track()
+
+    def aliases() -> dict[str, int]:
+        return {alias: version for _, alias, version in workspace.dump()["aliases"]}
+
+    assert aliases() == {"candidate": 1, "best": 1}
+    another_training(workspace, "a" * 16, 0.5)
+    assert aliases() == {"candidate": 2, "best": 1}
+    another_training(workspace, "b" * 16, -0.5)
+    assert aliases() == {"candidate": 3, "best": 3}
+    another_training(workspace, "c" * 16, 0.0)
+    assert aliases() == {"candidate": 4, "best": 3}
+    main(["--quiet"])
+    assert aliases() == {"candidate": 4, "best": 3}
+
+
+def test_losses_on_other_data_are_no_match(workspace: Workspace) -> None:
+    def trained_on(tokens: str) -> None:
+        stages = {
+            "train": {"deps": [{"path": "data/tokens", "md5": tokens}], "outs": []},
+            "convert": {"outs": [{"path": "models/hf", "md5": "1.dir"}]},
+        }
+        stages["train"]["outs"] = [
+            {"path": "reports/train", "md5": dvc_md5(workspace.root / "reports/train")}
+        ]
+        write_text(workspace.root / "dvc.lock", json.dumps({"schema": "2.0", "stages": stages}))
+
+    workspace.whole_line()
+    for tokens, by in (("1.dir", -0.5), ("2.dir", 0.5), ("1.dir", 0.0)):
+        events = shifted(by)
+        workspace.train(events, run_key=f"{tokens[0]}{by:+.1f}".ljust(16, "0"))
+        workspace.publish(events)
+        workspace.export(value=by)
+        trained_on(tokens)
+        track()
+        found = {alias: version for _, alias, version in workspace.dump()["aliases"]}
+        assert (
+            found
+            == {
+                ("1.dir", -0.5): {"candidate": 1, "best": 1},
+                ("2.dir", 0.5): {"candidate": 2, "best": 2},  # of these data, the only one
+                ("1.dir", 0.0): {"candidate": 3, "best": 1},
+            }[tokens, by]
+        )
 
 
 def test_of_trainings_that_went_the_same_way_the_current_one_has_the_model(
@@ -63,7 +206,7 @@ def test_headline_scores_are_metrics_and_all_scores_a_table(workspace: Workspace
     assert workspace.metric("evaluation_text_accuracy/fi") == {0: 0.75}
     assert workspace.metric("evaluation_loss/bg") == {0: 2.5}
     keys = {key for key, *_ in workspace.dump()["metrics"] if key.startswith("evaluation_")}
-    assert len(keys) == 2 * (4 * 2 + 1) + 3 * (1 + 1)
+    assert len(keys) == 2 * (4 * 2 + 2) + 3 * (1 + 1)
     (table,) = workspace.root.glob("mlruns/*/*/artifacts/evaluation/scores.json")
     rows = json.loads(table.read_text())
     assert len(rows["data"]) == len(
@@ -94,11 +237,16 @@ def test_another_export_replaces_files_and_version(workspace: Workspace) -> None
     assert "model/shard-2.safetensors" not in workspace.artifacts()
     dump = workspace.dump()
     assert dump["versions"] == [("minilingua-sample", 2)]
-    assert dump["aliases"] == [("minilingua-sample", "candidate", 2)]
+    assert dump["aliases"] == [
+        ("minilingua-sample", "best", 2),
+        ("minilingua-sample", "candidate", 2),
+    ]
 
 
 def lock_file(workspace: Workspace, *, exported: bool, evaluated: bool) -> None:
     """Writes what DVC records, ``exported``, ``evaluated``: those stages have run again."""
+    code = workspace.root / "src/minilingua/training/loop.py"
+    write_text(code, "# what trains\n")
     disk = {
         path: dvc_md5(workspace.root / path)
         for path in ("reports/train", "models/hf", "reports/evaluation.json")
@@ -110,7 +258,7 @@ def lock_file(workspace: Workspace, *, exported: bool, evaluated: bool) -> None:
                 "schema": "2.0",
                 "stages": {
                     "train": {
-                        "deps": [{"path": "src/minilingua/training", "md5": "c0de.dir"}],
+                        "deps": [{"path": "src/minilingua/training", "md5": dvc_md5(code.parent)}],
                         "outs": [
                             {"path": "models/megatron", "md5": "new.dir"},
                             {"path": "reports/train", "md5": disk["reports/train"]},

@@ -1,17 +1,30 @@
 import json
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no type information
-from huggingface_hub import ModelCard
+from babel.core import get_global
+from huggingface_hub import ModelCard, ModelCardData, metadata_load
+from huggingface_hub.repocard_data import model_index_to_eval_results
 
+from minilingua import cli
 from minilingua.core.errors import DataError, MissingInputError
-from minilingua.core.files import write_text
+from minilingua.core.files import sha256_file, write_text
 from minilingua.provenance.data_record import SourceRecord
+from minilingua.provenance.lineage import dvc_md5
 from minilingua.tracking.card import HubLicence, hub_licence
 from minilingua.tracking.release import main
-from tests.tracking.workspace import RUN_KEY, Workspace, telemetry_record
+from tests.tracking.workspace import (
+    COMMIT,
+    RUN_KEY,
+    Workspace,
+    telemetry_of,
+    telemetry_record,
+    training_events,
+)
 
 
 @pytest.fixture
@@ -75,7 +88,7 @@ def test_the_passport_names_everything(root: Workspace) -> None:
     assert len(passport["code"]["commit"]) == 40
     assert "params.yaml" in passport["code"]["changed"]
     assert len(passport["code"]["patch_sha256"]) == 64
-    assert passport["params"]["train"]["lr"] == 2e-3
+    assert passport["params"]["train"]["lr"] == 1e-3
     assert len(passport["recipe"]["sha256"]) == 64
     assert {"minilingua", "torch", "megatron-core"} <= set(passport["environment"]["packages"])
     assert passport["token_ledger"] == [
@@ -96,7 +109,94 @@ def test_the_passport_names_the_image_of_each_attempt(root: Workspace) -> None:
     (attempt,) = json.loads(text)["attempts"]
     assert attempt["image_digest"] == "sha256:1"
     assert attempt["driver"] == "570.86"
+    assert (attempt["first_step"], attempt["last_step"], attempt["outcome"]) == (1, 12, "finished")
     assert "gpu50" not in text
+
+
+def test_the_passport_tells_of_every_attempt_and_job(root: Workspace) -> None:
+    """Without a job, the process that trains tells of its image and driver itself."""
+    shutil.rmtree(root.root / "runs")
+    gpu: dict[str, Any] = {
+        "device": "NVIDIA H200",
+        "driver": "570.86.15",
+        "image_digest": "sha256:1",
+    }
+    root.begin(job="4711", **gpu)
+    for event, telemetry in telemetry_of(event for event in training_events() if event.step <= 10):
+        root.add(event, telemetry)
+    root.add_telemetry(telemetry_record("start", 2, 100.0, host="node8", commit="b" * 40, **gpu))
+    replayed = (event for event in training_events() if event.step > 8)
+    for event, telemetry in telemetry_of(replayed, attempt=2, begins=100.0):
+        root.add(event, telemetry)
+    root.add_telemetry(telemetry_record("job", 3, 200.0, job=4711, attempts=2, gpu_hours=0.5))
+    assert main([]) == 0
+    text = Path("models/release/passport.json").read_text()
+    passport = json.loads(text)
+    shared = {**gpu, "attempt": 1, "slurm_job": "4711"}
+    assert passport["attempts"] == [
+        {**shared, "commit": COMMIT, "outcome": "killed", "first_step": 1, "last_step": 10},
+        {**gpu, "attempt": 2, "commit": "b" * 40, "outcome": "finished", "first_step": 9,
+         "last_step": 12},
+    ]  # fmt: skip
+    assert passport["slurm_jobs"] == [{"job": 4711, "attempts": 2, "gpu_hours": 0.5}]
+    assert "node7" not in text
+    assert "node8" not in text
+    assert set(passport["locks"]) == {
+        "containers/requirements.txt", "containers/image.lock", "requirements.lock", "sources.lock",
+    }  # fmt: skip
+
+
+def locked(root: Workspace, **params: object) -> None:
+    """Writes the dvc.lock of a line that is whole, ``params`` being those of ``convert``."""
+    code = root.root / "src/convert.py"
+    write_text(code, "# exports")
+
+    def entry(path: str) -> dict[str, str]:
+        return {"path": path, "md5": dvc_md5(root.root / path)}
+
+    weights = {"path": "models/megatron", "md5": "1.dir"}
+    stages = {
+        "train": {"outs": [weights, entry("reports/train")]},
+        "convert": {
+            "deps": [weights, entry("src/convert.py")],
+            "params": {"params.yaml": params},
+            "outs": [entry("models/hf")],
+        },
+        "evaluate": {"deps": [entry("models/hf")], "outs": [entry("reports/evaluation.json")]},
+    }
+    write_text(root.root / "dvc.lock", json.dumps({"schema": "2.0", "stages": stages}))
+
+
+def test_parameters_are_those_that_each_stage_ran_with(root: Workspace) -> None:
+    """The export may have run again since the training noted all parameters."""
+    about = json.loads((root.run_directory() / "run.json").read_text())
+    convert = {**about["params"]["convert"], "dtype": "bfloat16"}
+    locked(root, convert=convert)
+    assert main([]) == 0
+    passport = json.loads(Path("models/release/passport.json").read_text())
+    assert passport["params"] == {**about["params"], "convert": convert}
+
+
+def test_code_that_did_not_make_the_model_is_not_released(root: Workspace) -> None:
+    locked(root)
+    write_text(root.root / "src/convert.py", "# exports otherwise")
+    with pytest.raises(DataError, match=r"^src/convert.py: changed since a stage read it, .*repro"):
+        main([])
+    assert not (root.root / "models/release").exists()
+
+
+def test_the_card_names_the_passport(root: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    passport = root.root / "models/release/passport.json"
+    named = f"| SHA-256 of passport.json | `{sha256_file(passport)}` |"
+    assert named in Path("models/release/README.md").read_text()
+    assert cli.main(["passport"]) == 0
+    about = json.loads(passport.read_text())
+    about["code"]["commit"] = "0" * 40
+    passport.write_text(json.dumps(about))
+    capsys.readouterr()
+    assert cli.main(["passport"]) == 1
+    assert "passport.json is not the one that README.md names" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("root")
@@ -134,6 +234,26 @@ def test_the_card_has_valid_metadata() -> None:
 
 
 @pytest.mark.usefixtures("root")
+def test_the_hubs_own_reader_takes_the_metadata() -> None:
+    """What the hub checks on a push, without its server: fields, codes, and results."""
+    assert main([]) == 0
+    found = metadata_load("models/release/README.md")
+    assert found is not None
+    required = {"language", "license", "library_name", "pipeline_tag", "tags", "model-index"}
+    assert required <= found.keys()
+    known = get_global("likely_subtags")  # of the CLDR: every language that it has data for
+    assert all(len(code) == 2 and code in known for code in found["language"])  # ISO 639-1
+    assert found["license_link"].startswith("https://spdx.org/licenses/")
+    name, results = model_index_to_eval_results(found["model-index"])
+    assert name == "MiniLingua-5m-sample"
+    assert {result.metric_type for result in results} == {"accuracy"}
+    assert all(0 <= result.metric_value <= 1 for result in results)
+    # Written again by the hub's library, nothing is lost.
+    data = ModelCard.load("models/release/README.md").data
+    assert ModelCardData(**yaml.safe_load(data.to_yaml())).to_yaml() == data.to_yaml()
+
+
+@pytest.mark.usefixtures("root")
 def test_the_card_tells_results_data_and_limits() -> None:
     assert main([]) == 0
     text = Path("models/release/README.md").read_text()
@@ -142,7 +262,7 @@ def test_the_card_tells_results_data_and_limits() -> None:
     assert "| EXAMS | Unicode-3.0 | yes | 11 |" in text
     assert "| language | planned share | conversations |" in text
     assert "| en | 0.571 | 1200 |" in text
-    assert "| lr | `0.002` |" in text
+    assert "| lr | `0.001` |" in text
     assert "It ended after step 12 (early stop)" in text
     assert "## Limits" in text
     assert "$" not in text

@@ -19,17 +19,27 @@ from minilingua.tracking.track import main
 from tests.tracking.workspace import RUN_KEY, Workspace
 
 
-@contextmanager
-def mlflow_ui(root: Path) -> Iterator[str]:
-    """Yields the address of `mlflow ui`, started without a word about the store."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def mlflow_ui(
+    root: Path,
+    port: int | None = None,
+    ends_by: signal.Signals = signal.SIGTERM,
+    program: tuple[str, ...] = ("ui",),
+) -> Iterator[str]:
+    """Yields the address of `mlflow ui`, started without a word about the store."""
+    port = port or free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
     with (root / "ui.log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"],
+            [sys.executable, "-m", "mlflow", *program, "--port", str(port), "--workers", "1"],
             cwd=root,
             env=environment,
             stdout=log,
@@ -41,7 +51,7 @@ def mlflow_ui(root: Path) -> Iterator[str]:
         _await(f"{address}/health", server, root / "ui.log")
         yield address
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        os.killpg(server.pid, ends_by)
         server.wait(30)
 
 
@@ -90,10 +100,46 @@ def test_the_ui_starts_in_a_fresh_clone_and_then_shows_the_training(
         assert workspace.dump() == before
 
 
+def test_a_server_elsewhere_gets_all_of_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shares no directory with us: artifacts go, and are replaced, through it."""
+    elsewhere, here = tmp_path / "server", tmp_path / "checkout"
+    for root in (elsewhere, here):
+        root.mkdir()
+    monkeypatch.chdir(here)
+    workspace = Workspace(root=here)
+    workspace.whole_line()
+    with mlflow_ui(elsewhere, program=("server",)) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert main(["--quiet"]) == 0
+        run_id = _check_run(address)
+        _check_artifacts(address, run_id)
+        assert (_names(address, run_id, "model")) == {
+            "config.json", "model.safetensors", "tokenizer.json",
+        }  # fmt: skip
+        params = here / "params.yaml"
+        params.write_text(params.read_text().replace("  model: copy", "  model: reference"))
+        assert main(["--quiet"]) == 0
+        assert _names(address, run_id, "model") == {
+            "config.json", "reference.json", "tokenizer.json",
+        }  # fmt: skip
+        for alias in ("candidate", "best"):
+            asked = f"registered-models/alias?name=minilingua-sample&alias={alias}"
+            assert call(address, asked)["model_version"]["version"] == "2"
+    assert not (here / "mlruns/mlflow.db").exists()
+
+
+def _names(address: str, run_id: str, folder: str) -> set[str]:
+    files = call(address, f"artifacts/list?run_id={run_id}&path={folder}")["files"]
+    return {file["path"].removeprefix(f"{folder}/") for file in files}
+
+
 def _check_run(address: str) -> str:
     name = "experiments/get-by-name?experiment_name=minilingua"
     experiment = call(address, name)["experiment"]["experiment_id"]
-    (run,) = call(address, "runs/search", {"experiment_ids": [experiment]})["runs"]
+    runs = call(address, "runs/search", {"experiment_ids": [experiment]})["runs"]
+    run = next(run for run in runs if run["info"]["run_name"].startswith("sample-"))
     assert run["info"]["status"] == "FINISHED"
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert tags["minilingua.run_key"] == RUN_KEY

@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from filelock import FileLock
 from minilingua.core.errors import TrackingError
 from minilingua.tracking.store import locked_store, store_uri
 from minilingua.tracking.track import main
-from tests.tracking.workspace import REPOSITORY, Workspace
+from tests.tracking.workspace import REPOSITORY, STEPS, Workspace
 
 
 @pytest.mark.parametrize("uri", ["file:///somewhere/mlruns", "./mlruns", "mlruns"])
@@ -29,7 +30,7 @@ def test_the_environment_names_another_store(
     assert main(["--quiet"]) == 0
     assert workspace.dump()["runs"] == []
     with sqlite3.connect(elsewhere) as connection:
-        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (2,)  # and attempt
     connection.close()
 
 
@@ -65,6 +66,38 @@ def test_a_database_that_is_none_is_one_line(workspace: Workspace) -> None:
     with pytest.raises(TrackingError, match=r"MLflow at sqlite:.*not a database") as caught:
         main([])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("revision", ["0000deadbeef", "181f10493468"])
+def test_a_database_of_another_version_is_one_line(workspace: Workspace, revision: str) -> None:
+    """Of a newer MLflow, whose version ours does not know, or of an older one."""
+    database = workspace.root / "mlruns/mlflow.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    connection.close()
+    workspace.train()
+    before = database.read_bytes()
+    with pytest.raises(TrackingError, match=f"MLflow at sqlite:.*{revision}") as caught:
+        main([])
+    assert "\n" not in str(caught.value)
+    assert database.read_bytes() == before
+
+
+def test_a_locked_database_is_waited_for(workspace: Workspace) -> None:
+    """By another program than ours, which does not know of our lock file."""
+    workspace.train()
+    with locked_store():
+        pass
+    holder = sqlite3.connect(
+        workspace.root / "mlruns/mlflow.db", isolation_level=None, check_same_thread=False
+    )
+    holder.execute("BEGIN EXCLUSIVE")
+    released = threading.Timer(2.0, holder.execute, ["COMMIT"])
+    released.start()
+    assert main(["--quiet"]) == 0
+    released.join()
+    holder.close()
+    assert len(workspace.metric("train/loss")) == STEPS
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(

@@ -5,8 +5,8 @@ import pytest
 
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.events import TelemetryWriter
-from minilingua.tracking import throughput
-from minilingua.tracking.throughput import main, waterfall
+from minilingua.provenance.waterfall import waterfall
+from minilingua.tracking.throughput import main
 
 STEP: dict[str, Any] = {
     "kind": "step",
@@ -75,18 +75,21 @@ def test_attempts_add_up_and_replayed_steps_are_told() -> None:
 def test_the_command_reads_the_current_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(throughput, "RUNS", tmp_path)
-    with pytest.raises(MissingInputError, match="nothing was trained here"):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingInputError, match="runs/current is missing"):
         main([])
-    (tmp_path / "current").write_text("key\n")
+    run = Path("runs/key")
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    (run.parent / "current").write_text("key\n")
     with pytest.raises(MissingInputError, match=r"key/telemetry\.jsonl is missing"):
         main([])
-    writer = TelemetryWriter(path=tmp_path / "key/telemetry.jsonl", attempt=1)
+    writer = TelemetryWriter(path=run / "telemetry.jsonl", attempt=1)
     writer.write("start")
     with pytest.raises(DataError, match="holds no step"):
         main([])
     writer.write("step", **{k: v for k, v in STEP.items() if k not in {"kind", "attempt"}}, step=1)
-    assert main([]) == 0
+    assert main(["k"]) == 0
     shown = capsys.readouterr().out
     assert "waiting for data" in shown
     assert "75.0%" in shown  # prompts

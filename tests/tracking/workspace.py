@@ -28,6 +28,7 @@ from minilingua.params_file import load_params
 
 REPOSITORY = Path(__file__).parents[2]
 RUN_KEY = "5f0c2a9b17d84e63"
+COMMIT = "c0ffee" * 6 + "c0de"
 LANGUAGES = ("en", "fi", "bg")
 STEPS = 12
 INTERVAL = 4
@@ -93,6 +94,9 @@ def telemetry_record(kind: str, attempt: int, at: float, **values: Any) -> str:
     return canonical_json(record) + "\n"
 
 
+USAGE = {"cpu_utilization_percentage": 98.5, "system_memory_usage_megabytes": 1500.0}
+
+
 def telemetry_of(
     events: Iterable[Event], attempt: int = 1, begins: float = 0.0
 ) -> Iterator[tuple[Event, str]]:
@@ -113,7 +117,8 @@ def telemetry_of(
                 memory_mb=512.0,
             )
         elif event.kind == "evaluation":
-            lines = telemetry_record("evaluation", attempt, at, step=event.step)
+            lines = telemetry_record("evaluation", attempt, at, step=event.step, seconds=0.5)
+            lines += telemetry_record("system", attempt, at, step=event.step, **USAGE)
         elif event.kind == "end":
             lines = telemetry_record("end", attempt, at, status="finished")
         yield event, lines
@@ -128,13 +133,16 @@ class Workspace:
     def run_directory(self, run_key: str = RUN_KEY) -> Path:
         return self.root / "runs" / run_key
 
-    def begin(self, run_key: str = RUN_KEY, attempt: int = 1, begins: float = 0.0) -> Path:
-        """Does what the worker does first."""
+    def begin(
+        self, run_key: str = RUN_KEY, attempt: int = 1, begins: float = 0.0, **start: Any
+    ) -> Path:
+        """Does what the worker does first; ``start`` is more of what it tells of its beginning."""
         directory = self.run_directory(run_key)
         params = load_params(REPOSITORY / "params.yaml").model_dump(mode="json")
         write_json(directory / "run.json", {"run_key": run_key, "params": params})
         write_text(self.root / "runs/current", run_key + "\n")
-        self.add_telemetry(telemetry_record("start", attempt, begins), run_key)
+        about = {"host": "node7", "commit": COMMIT, **start}
+        self.add_telemetry(telemetry_record("start", attempt, begins, **about), run_key)
         return directory
 
     def add_telemetry(self, lines: str, run_key: str = RUN_KEY) -> None:
@@ -203,14 +211,26 @@ class Workspace:
         self.evaluate()
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Returns every row of the store that tells of a run, without ids of the database."""
+        """Returns every row of the store that tells of a run, without ids of the database.
+
+        Attempts, which are runs in the store, too, have tables of their own.
+        """
+        children = (
+            "CREATE TEMP VIEW children AS "
+            "SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId'"
+        )
         tables = {
             "runs": "SELECT name, status, start_time, end_time, lifecycle_stage FROM runs "
-            "WHERE lifecycle_stage = 'active'",
+            "WHERE lifecycle_stage = 'active' AND run_uuid NOT IN children",
+            "attempts": "SELECT name, status, start_time, end_time FROM runs "
+            "WHERE lifecycle_stage = 'active' AND run_uuid IN children",
+            "attempt_tags": "SELECT name, key, value FROM tags NATURAL JOIN runs "
+            "WHERE lifecycle_stage = 'active' AND run_uuid IN children "
+            "AND key != 'mlflow.parentRunId'",
             "params": "SELECT key, value FROM params NATURAL JOIN runs "
             "WHERE lifecycle_stage = 'active'",
             "tags": "SELECT key, value FROM tags NATURAL JOIN runs "
-            "WHERE lifecycle_stage = 'active'",
+            "WHERE lifecycle_stage = 'active' AND run_uuid NOT IN children",
             "metrics": "SELECT key, step, value, timestamp, is_nan FROM metrics NATURAL JOIN runs "
             "WHERE lifecycle_stage = 'active'",
             "latest": "SELECT key, step, value FROM latest_metrics NATURAL JOIN runs "
@@ -222,6 +242,7 @@ class Workspace:
             "aliases": "SELECT name, alias, version FROM registered_model_aliases",
         }
         with sqlite3.connect(self.root / "mlruns/mlflow.db") as connection:
+            connection.execute(children)
             rows = {name: sorted(connection.execute(query)) for name, query in tables.items()}
         connection.close()
         return rows
@@ -264,9 +285,11 @@ def evaluation_scores(accuracy: float) -> list[Score]:
                     value = 0.25 + gain
                     scores.append(_score(of, metric="accuracy", value=value, stderr=0.02, n=400))
                     scores.append(_score(of, metric="chance", value=0.25, stderr=None, n=400))
-            of = {**shared, "task": "loss", "answer_format": None, "instruction_language": None}
-            name = "nats_per_supervised_token"
-            scores.append(_score(of, metric=name, value=3.0 - gain, stderr=0.1, n=9000))
+            for task in ("loss", "loss_uncontaminated"):
+                of = {**shared, "task": task, "answer_format": None, "instruction_language": None}
+                name = "nats_per_supervised_token"
+                scores.append(_score(of, metric=name, value=3.0 - gain, stderr=0.1, n=9000))
+                scores.append(_score(of, metric="bits_per_byte", value=2.0, stderr=0.1, n=9000))
     return scores
 
 

@@ -18,10 +18,16 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.tensor import DTensor
 
 from minilingua.megatron_model.cross_entropy import cross_entropy
 from minilingua.megatron_model.megatron import parallel_state, quiet
-from minilingua.megatron_model.parallel import initialise, seed_random_states, shut_down
+from minilingua.megatron_model.parallel import (
+    context_share,
+    initialise,
+    seed_random_states,
+    shut_down,
+)
 from minilingua.params import Params
 from minilingua.params_file import load_params
 from minilingua.training.base import read_base
@@ -54,8 +60,26 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "data, distributed optimizer, overlap": {"distributed_optimizer": True, "overlap": True},
     "pipeline, distributed optimizer": {"pipeline": 2, "distributed_optimizer": True},
     "data, overlap": {"overlap": True},
+    "fully sharded": {"fully_sharded": True},
+    "context": {"context": 2},
+    "context, distributed optimizer, overlap": {
+        "context": 2,
+        "distributed_optimizer": True,
+        "overlap": True,
+    },
 }
-"""In the order of the ring: each takes up what the one before has saved, the first one rank's."""
+"""Of two ranks, in the order of the ring: each takes up what the one before has saved, the first
+one rank's."""
+COMBINED: dict[str, dict[str, Any]] = {
+    "tensor, sequence, context": {"tensor": 2, "sequence": True, "context": 2},
+    "pipeline, data, distributed optimizer, overlap": {
+        "pipeline": 2,
+        "distributed_optimizer": True,
+        "overlap": True,
+    },
+    "data, context, fully sharded": {"context": 2, "fully_sharded": True},
+}
+"""Of four ranks; they go on with the ring."""
 
 
 def with_layout(params: Params, parallel: dict[str, Any], **train: Any) -> Params:
@@ -74,6 +98,7 @@ def engine_here(params: Params) -> tuple[Engine, Any]:
         vocab_size=inputs.vocab_size,
         with_slots=True,
         multiple=layout.tensor if layout.sequence else 1,
+        share=context_share(),
     )
     with quiet():
         engine = build_engine(
@@ -98,7 +123,10 @@ def run_layout(params: Params, own: Path, before: Path | None) -> dict[str, Any]
     resumed = [again(params, own).train_step(SAVED_AT + 1)]
     taken_up = again(params, before) if before else None
     assert evaluation is not None
+    parameters = list(engine.model.parameters())
+    held = [p.to_local() if isinstance(p, DTensor) else p for p in parameters]
     return {
+        "share_held": sum(p.numel() for p in held) / sum(p.numel() for p in parameters),
         "base": base,
         "weights": weights,
         "steps": [asdict(step) for step in steps],
@@ -160,12 +188,14 @@ def main() -> None:
     torch.set_num_threads(1)
     params = load_params()
     initialise(params.seed)
-    before = directory / "one"
-    for name, parallel in LAYOUTS.items():
+    is_pair = distributed.get_world_size() == 2
+    before = directory / ("one" if is_pair else list(LAYOUTS)[-1])
+    for name, parallel in (LAYOUTS if is_pair else COMBINED).items():
         parallel_state.destroy_model_parallel()
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=parallel.get("tensor", 1),
             pipeline_model_parallel_size=parallel.get("pipeline", 1),
+            context_parallel_size=parallel.get("context", 1),
         )
         seed_random_states(params.seed)
         found = run_layout(with_layout(params, parallel), directory / name, before)
@@ -181,6 +211,10 @@ def main() -> None:
             half = with_layout(params, parallel, precision="bf16", hidden_dropout=0.1)
             found = run_layout(half, directory / "bf16", None)
             _write(directory, "bf16", found)
+        if name == "fully sharded":
+            half = with_layout(params, parallel, precision="bf16", hidden_dropout=0.1)
+            found = run_layout(half, directory / "bf16, fully sharded", None)
+            _write(directory, "bf16, fully sharded", found)
     shut_down()
 
 

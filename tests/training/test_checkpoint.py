@@ -24,6 +24,7 @@ from minilingua.training.checkpoint import (
 )
 from minilingua.training.early_stopping import Evaluated
 from minilingua.training.engine import Engine
+from minilingua.training.optimizer_state import read_state
 from minilingua.training.saving import Saver, save_checkpoint
 from tests.training.engines import engine_of
 from tests.training.workspace import Workspace
@@ -206,6 +207,17 @@ def test_a_save_that_fails_is_told_to_who_asks_and_the_next_one_may_succeed(
     saver.begin(engine, PROGRESS)
     assert saver.wait() is not None
     assert complete_checkpoints(tmp_path) == [3]
+
+
+def test_ranks_that_write_nothing_copy_nothing(workspace: Workspace) -> None:
+    engine = engine_of(workspace)
+    engine.train_step(1)
+    written, described = (read_state(engine.optimizer, writes=writes) for writes in (True, False))
+    for parameter, values in written.items():
+        for name, value in values.items():
+            assert value.device.type == "cpu"
+            assert described[parameter][name].device.type == "meta"
+            assert described[parameter][name].shape == value.shape == parameter.shape
 
 
 def test_marker_names_every_file(saved: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,9 +107,7 @@ def test_ranks_and_micro_batches_share_out_every_target_once(
     found: list[tuple[int, int]] = []
     for rank in range(ranks):
         batches = list(split.micro_batches(0, rank=rank, ranks=ranks, packs_joined=joined))
-        assert len(batches) == split.number_of_micro_batches(
-            0, rank=rank, ranks=ranks, packs_joined=joined
-        )
+        assert len(batches) == split.number_of_micro_batches(0, ranks=ranks, packs_joined=joined)
         for batch in batches:
             found += pairs(batch)
             assert batch.tokens.shape[1] == int(batch.documents.cu_seqlens_q[-1]) > 0
@@ -149,3 +148,21 @@ def test_a_plan_that_asks_for_rows_that_are_not_there_is_refused(tmp_path: Path)
     )
     with pytest.raises(DataError, match="has 1 conversations, the plan asks for row 1"):
         open_split(plan, "train", vocab_size=100, with_slots=True, tokens=tmp_path)
+
+
+def test_a_micro_batch_is_a_copy_of_its_own(workspace: Workspace) -> None:
+    """Whoever changes one changes neither the tokens on disk nor the next one."""
+    split = opened(workspace.params)
+    everything = {"rank": 0, "ranks": 1, "packs_joined": 99}
+    (first,) = split.micro_batches(0, **everything)
+    kept = first.tokens.clone(), first.labels.clone(), first.documents.positions.clone()
+    for tensor in (first.tokens, first.labels, first.documents.positions):
+        tensor.zero_()
+    (again,) = split.micro_batches(0, **everything)
+    for found, expected in zip(
+        (again.tokens, again.labels, again.documents.positions), kept, strict=True
+    ):
+        assert torch.equal(found, expected)
+    language = next(iter(split.languages.values()))
+    assert not language.tokens.flags.writeable
+    assert not language.loss_mask.flags.writeable

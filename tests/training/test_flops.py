@@ -71,5 +71,8 @@ def test_peaks_are_known_of_named_gpus_only() -> None:
         peak_flops("NVIDIA H200", "bf16") == peak_flops("NVIDIA H100 80GB HBM3", "bf16") == 989e12
     )
     assert peak_flops("NVIDIA H100 PCIe", "bf16") == 756e12
+    assert peak_flops("NVIDIA H100 NVL", "bf16") == 835e12
+    assert peak_flops("NVIDIA H20", "bf16") is None
+    assert peak_flops("NVIDIA H100", "fp8") == 2 * 989e12
     assert peak_flops("NVIDIA H100", "fp32") is None
     assert peak_flops("cpu", "bf16") is None

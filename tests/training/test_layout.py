@@ -22,11 +22,12 @@ def params_of(model: dict[str, Any] | None = None, **parallel: Any) -> Params:
 
 
 def test_what_is_left_of_the_ranks_is_data_parallel() -> None:
-    layout = plan_layout(params_of(tensor=2, sequence=True, pipeline=5), 20)
-    assert layout == Layout(tensor=2, sequence=True, pipeline=5, data=2)
-    assert layout.ranks == 20
-    assert layout.explain() == "data 2, tensor 2, pipeline 5, sequence parallel"
+    layout = plan_layout(params_of(tensor=2, sequence=True, pipeline=5, context=2), 40)
+    assert layout == Layout(tensor=2, sequence=True, pipeline=5, context=2, data=2)
+    assert layout.ranks == 40
+    assert layout.explain() == "data 2, tensor 2, context 2, pipeline 5, sequence parallel"
     assert plan_layout(params_of(), 1).explain() == "one rank"
+    assert plan_layout(params_of(fully_sharded=True), 2).explain() == "data 2, fully sharded"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,10 @@ def test_what_is_left_of_the_ranks_is_data_parallel() -> None:
         ({"tensor": 4}, 6, "needs a multiple of 4 ranks, there are 6; with 6 would fit: tensor 1 "),
         ({"tensor": 4}, 1, "with 1 would fit: tensor 1 x pipeline 1"),
         ({"sequence": True}, 2, "tensor is 1; set sequence to false, or tensor to 2 or 4"),
-        ({"context": 2}, 2, "context 2 needs TransformerEngine, which is not installed"),
+        ({"context": 3}, 3, "context 3: twice as many .* 1024 positions; would fit: 1 or 2 or 4 "),
+        ({"fully_sharded": True, "tensor": 2}, 2, "parallel.tensor is 2, set it to 1"),
+        ({"fully_sharded": True, "overlap": True}, 2, "parallel.overlap is True, set it to False"),
+        ({"context": 2}, 1, "tensor 1 x pipeline 1 x context 2 needs a multiple of 2 ranks"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(

@@ -1,7 +1,8 @@
-"""Two ranks compute what one does, however they share the work, and take up each other's states.
+"""Several ranks compute what one does, however they share the work, and take up others' states.
 
-Real processes over gloo, started once for all layouts (layout_program.py). The vocabulary is odd,
-so tensor parallelism pads it, and a step's packs do not divide between two data-parallel ranks.
+Real processes over gloo, started once for all layouts of two ranks and once for those of four
+(layout_program.py). The vocabulary is odd, so tensor parallelism pads it, and a step's packs do not
+divide between two data-parallel ranks.
 """
 
 import json
@@ -27,6 +28,7 @@ from minilingua.training.evaluate import evaluate
 from minilingua.training.saving import save_checkpoint
 from tests.training.engines import engine_of, opened, without_targets
 from tests.training.layout_program import (
+    COMBINED,
     CUTS,
     KEY,
     LAST,
@@ -40,6 +42,8 @@ from tests.training.workspace import REPOSITORY, Workspace, make_workspace
 
 CLOSE = 1e-5
 """Relative: sums in another order."""
+HALF = ("bf16", "bf16, fully sharded")
+ALL = [*LAYOUTS, *COMBINED]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +85,16 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
         weights = engine.weights()
         steps += [engine.train_step(step) for step in range(SAVED_AT + 1, LAST + 1)]
         command = [sys.executable, "-m", "tests.training.layout_program", str(root)]
-        done = subprocess.run(
-            ranks_command(2, command),
-            env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        for ranks in (2, 4):
+            done = subprocess.run(
+                ranks_command(ranks, command),
+                env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'src'}"},
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
         yield Ring(
             workspace=workspace,
             directory=root,
@@ -109,7 +114,7 @@ def assert_same_steps(found: list[dict[str, Any]], expected: list[StepEvent]) ->
             assert ours[exact] == getattr(theirs, exact), exact
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ALL)
 def test_losses_and_gradient_norms_are_those_of_one_rank(ring: Ring, layout: str) -> None:
     assert_same_steps(ring.found(layout)["steps"], ring.steps)
 
@@ -131,7 +136,7 @@ def test_a_rank_without_supervised_tokens_adds_nothing_and_is_counted(
     assert found[0]["packs_without_targets"] == len(UNTAUGHT)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ALL)
 def test_a_layout_takes_up_what_another_has_saved(ring: Ring, layout: str) -> None:
     assert_same_steps(ring.found(layout)["taken_up"], ring.steps[SAVED_AT:])
 
@@ -140,7 +145,7 @@ def test_one_rank_takes_up_what_the_last_layout_has_saved(
     ring: Ring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ring.workspace.root)
-    engine = resumed(ring, list(LAYOUTS)[-1])
+    engine = resumed(ring, ALL[-1])
     events = [asdict(engine.train_step(step)) for step in range(SAVED_AT + 1, LAST + 1)]
     assert_same_steps(events, ring.steps[SAVED_AT:])
 
@@ -152,13 +157,13 @@ def resumed(ring: Ring, layout: str) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS, "bf16"])
+@pytest.mark.parametrize("layout", [*ALL, *HALF])
 def test_the_same_layout_goes_on_bit_for_bit(ring: Ring, layout: str) -> None:
     found = ring.found(layout)
     assert found["resumed"] == found["steps"][SAVED_AT : SAVED_AT + 1]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ALL)
 def test_evaluation_is_that_of_one_rank(ring: Ring, layout: str) -> None:
     found = ring.found(layout)["evaluation"]
     assert found["loss"] == pytest.approx(ring.evaluation["loss"], rel=CLOSE)
@@ -167,7 +172,7 @@ def test_evaluation_is_that_of_one_rank(ring: Ring, layout: str) -> None:
         assert found["languages"][code]["supervised_tokens"] == expected["supervised_tokens"]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ALL)
 def test_weights_are_cut_and_joined_without_a_change(ring: Ring, layout: str) -> None:
     tensors = ring.tensors(layout)
     for name, tensor in ring.base.items():
@@ -190,7 +195,19 @@ def test_ranks_that_share_the_vocabulary_have_the_same_half_precision_losses(
     torch.testing.assert_close(gradients, expected_gradients.bfloat16(), rtol=1e-2, atol=1e-5)
 
 
-def test_shared_bf16_weights_are_read_in_full_precision(ring: Ring) -> None:
-    weights = ring.tensors("bf16")["weights"]
+@pytest.mark.parametrize("layout", HALF)
+def test_shared_bf16_weights_are_read_in_full_precision(ring: Ring, layout: str) -> None:
+    weights = ring.tensors(layout)["weights"]
     rounded = [torch.equal(tensor, tensor.bfloat16().float()) for tensor in weights.values()]
     assert not any(rounded)
+
+
+def test_fully_sharded_ranks_hold_a_part_and_compute_the_same_in_half_precision(
+    ring: Ring,
+) -> None:
+    assert ring.found("data")["share_held"] == 1
+    assert ring.found("fully sharded")["share_held"] == pytest.approx(0.5, abs=0.02)
+    sharded, whole = (ring.found(layout)["steps"] for layout in reversed(HALF))
+    for ours, theirs in zip(sharded, whole, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)

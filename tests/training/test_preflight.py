@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from minilingua.core.errors import EXIT_BAD_INPUT, OutputError, ParamsError
+from minilingua.core.events import StepEvent
 from minilingua.megatron_model.megatron import quiet
+from minilingua.training.engine import Engine
 from minilingua.training.layout import Layout
 from minilingua.training.preflight import check_disk, largest_micro_batch, try_training
 from tests.training.engines import engine_of, opened
@@ -24,6 +26,33 @@ def test_the_largest_micro_batch_is_the_largest_of_all(workspace: Workspace) -> 
         step, tokens = largest_micro_batch(split, ranks, joined)
         assert tokens == max(size for _, size in sizes)
         assert (step, tokens) in sizes
+
+
+def test_the_micro_batch_with_the_most_logits_is_tried_too(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(workspace)
+    split, joined = engine.train, workspace.params.train.micro_batch
+    counts = {
+        (step, batch.labels.shape[1])
+        for step in range(split.plan.steps)
+        for batch in split.micro_batches(step, rank=0, ranks=1, packs_joined=joined)
+    }
+    step, targets = largest_micro_batch(split, 1, joined, targets=True)
+    assert targets == max(count for _, count in counts)
+    assert (step, targets) in counts
+    tried: list[int] = []
+    train_step = Engine.train_step
+
+    def noted(self: Engine, number: int) -> StepEvent:
+        tried.append(number - 1)
+        return train_step(self, number)
+
+    monkeypatch.setattr(Engine, "train_step", noted)
+    with quiet():
+        found = try_training(engine, workspace.params, Layout(), (0, 0))
+    assert {step, found.worst_step - 1} == set(tried)
+    assert found.most_targets == targets
 
 
 def test_it_tells_what_the_training_takes_and_writes_nothing(workspace: Workspace) -> None:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from minilingua.core.errors import OutputError, RunBusyError
 from minilingua.core.events import EndEvent
+from minilingua.training import run_directory
 from minilingua.training.run_directory import RunDirectory, open_run
 
 HOLD = """
@@ -60,12 +62,75 @@ def test_a_killed_process_frees_the_lock(run: RunDirectory) -> None:
         pass
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that jumps 100 seconds at every sleep, and then calls ``tick``."""
+    made = SimpleNamespace(now=0.0, tick=lambda: None)
+
+    def sleep(_: float) -> None:
+        made.now += 100
+        made.tick()
+
+    replaced = SimpleNamespace(sleep=sleep, monotonic=lambda: made.now)
+    monkeypatch.setattr(run_directory, "time", replaced)
+    return made
+
+
+def test_another_process_is_waited_for_as_long_as_it_works(
+    run: RunDirectory, clock: SimpleNamespace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        if clock.now <= 5000:
+            run.telemetry.write("step", step=int(clock.now))
+
+    clock.tick = work
+    with hold(run) as process:
+        run.await_holder(stop=lambda: False, quiet_s=600)
+        assert 5500 < clock.now < 6000  # it then did nothing any more
+        process.kill()
+    assert capfd.readouterr().err.count("is held by process 4711 on here; waiting as long") == 1
+
+
+def test_the_wait_ends_with_the_other_process_and_with_a_stop(
+    run: RunDirectory, clock: SimpleNamespace
+) -> None:
+    with hold(run) as process:
+        run.await_holder(stop=lambda: clock.now == 200, quiet_s=600)
+        assert clock.now == 200
+
+        def end() -> None:
+            process.kill()
+            process.wait()
+
+        clock.tick = end
+        run.await_holder(stop=lambda: False, quiet_s=600)
+        assert clock.now == 300
+    with run.lock(0):
+        run.await_holder(stop=lambda: False, quiet_s=100)
+        assert clock.now == 400
+    run.await_holder(stop=lambda: False)
+    assert clock.now == 400
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(run: RunDirectory) -> None:
+    run.save_best(1, {"a": torch.ones(1)})
+    left = [run.path / ".run.json.17.tmp", run.path / "best/.step_00000002.safetensors.17.tmp"]
+    for file in left:
+        file.write_bytes(b"half")
+    with run.lock():
+        assert not any(file.exists() for file in left)
+        assert run.best_path(1).exists()
+
+
 def test_attempts_are_counted(run: RunDirectory) -> None:
     assert run.telemetry.attempt == 1
     run.telemetry.write("step", step=1)
     assert RunDirectory(path=run.path).telemetry.attempt == 1  # nobody has started yet
     run.telemetry.write("start", pid=1)
     assert RunDirectory(path=run.path).telemetry.attempt == 2
+    assert run.telemetry.attempt == 1
+    with run.lock():  # what another process did meanwhile was an attempt too
+        assert run.telemetry.attempt == 2
 
 
 def test_it_is_finished_when_ended_with_its_weights(run: RunDirectory) -> None:

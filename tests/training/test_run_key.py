@@ -22,6 +22,7 @@ LAYOUT = {
     "pipeline": 1,
     "context": 1,
     "distributed_optimizer": False,
+    "fully_sharded": False,
     "overlap": False,
 }
 

@@ -4,9 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilingua.core.events import SpikeEvent, StepEvent, read_events
+from minilingua.megatron_model.megatron import quiet
 from minilingua.params import SpikeParams
+from minilingua.training.checkpoint import Progress, complete_checkpoints
+from minilingua.training.loop import TrainingLoop
+from minilingua.training.run_directory import RunDirectory, open_run
 from minilingua.training.spikes import find_spike
-from tests.training.workspace import make_workspace
+from minilingua.training.stop_request import StopRequest
+from tests.training.engines import engine_of, opened
+from tests.training.workspace import Workspace, make_workspace
 
 RULE = SpikeParams(threshold=1.0, window=10, patience=3)
 CALM = [3.0, 2.9, 2.8, 2.7, 2.6, 2.5]
@@ -66,3 +72,59 @@ def test_a_training_that_stays_up_ends_and_keeps_its_last_good_state(tmp_path: P
     states = [int(path.name[5:]) for path in workspace.root.glob("runs/*/checkpoints/step_*")]
     assert states
     assert max(states) < first
+
+
+def step_event(step: int, loss: float) -> StepEvent:
+    return StepEvent(
+        step=step,
+        loss=loss,
+        learning_rate=1e-3,
+        grad_norm=1.0,
+        tokens=1,
+        supervised_tokens=1,
+        conversations=1,
+        sample_digest="0" * 16,
+        packs_without_targets=0,
+    )
+
+
+def loop_of(workspace: Workspace, run: RunDirectory) -> TrainingLoop:
+    return TrainingLoop(
+        engine=engine_of(workspace, keep_checkpoints=1),
+        validation=opened(workspace.params, "validation"),
+        run=run,
+        stop=StopRequest(),
+        is_writer=True,
+    )
+
+
+def test_a_state_that_is_saved_in_a_spike_on_request_leaves_the_good_one(
+    workspace: Workspace,
+) -> None:
+    run = open_run("k" * 16)
+    loop = loop_of(workspace, run)
+    saved = []
+    for step, in_spike in ((2, False), (4, True), (6, False)):
+        loop.progress = Progress(step=step, history=())
+        loop._in_spike = in_spike
+        with quiet():
+            loop._save()
+            loop._note(loop._saver.wait())
+        saved.append(complete_checkpoints(run.checkpoints))
+    assert saved == [[2], [2, 4], [6]]
+
+
+def test_a_restart_knows_that_it_is_in_a_spike(workspace: Workspace) -> None:
+    run = open_run("k" * 16)
+    with quiet():
+        loop = loop_of(workspace, run)
+        loop.progress = Progress(step=7, history=())
+        loop._save()
+        loop._note(loop._saver.wait())
+        for step, loss in enumerate([*CALM, 9.0], start=1):
+            run.add(step_event(step, loss))
+        resumed = loop_of(workspace, run)
+        resumed._restore()
+    assert resumed.progress.step == 7
+    assert resumed._in_spike
+    assert not resumed._save_is_due()

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships none
@@ -76,6 +78,11 @@ def test_a_run_ends_with_its_outputs_and_records(finished: Workspace) -> None:
     assert min(parts) > 0
     assert sum(parts) <= step["seconds"]
     assert step["flops_per_second"] > 0
+    # One in ten seconds: more than one where the machine is busy.
+    usage, *_ = [record for record in telemetry if record["kind"] == "system"]
+    assert usage["step"] == 0
+    assert usage["process_memory_usage_megabytes"] > 100
+    assert usage["cpu_utilization_percentage"] > 0
     assert kinds.count("evaluation") == 4
     assert kinds.count("save") == 2
     saved = json.loads((finished.root / "models/megatron/model.json").read_text())
@@ -108,7 +115,8 @@ def test_a_killed_run_ends_with_the_same_bytes(
     finished: Workspace, tmp_path: Path, step: int
 ) -> None:
     workspace = fresh_copy(tmp_path)
-    assert workspace.start().send_after(f'"step":{step},', signal.SIGKILL) == -signal.SIGKILL
+    killed = workspace.start(signalled=(f'"step":{step},', signal.SIGKILL))
+    assert killed.wait() == -signal.SIGKILL
     assert not (workspace.root / "models/megatron").exists()
     workspace.train()
     assert workspace.outputs() == finished.outputs()
@@ -118,7 +126,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
 
 def test_an_interrupted_save_is_not_resumed_from(finished: Workspace, tmp_path: Path) -> None:
     workspace = fresh_copy(tmp_path)
-    workspace.start().send_after('"step":11,', signal.SIGKILL)
+    workspace.start(signalled=('"step":11,', signal.SIGKILL)).wait()
     for marker in workspace.run_path().glob("checkpoints/*/complete.json"):
         marker.unlink()
     errors = workspace.train()
@@ -130,7 +138,7 @@ def test_a_damaged_state_is_told_and_training_without_it_goes_on(
     finished: Workspace, tmp_path: Path
 ) -> None:
     workspace = fresh_copy(tmp_path)
-    workspace.start().send_after('"step":6,', signal.SIGTERM)
+    workspace.start(signalled=('"step":6,', signal.SIGTERM)).wait()
     (state,) = (workspace.run_path() / "checkpoints").iterdir()
     file = next(state.glob("*.distcp"))
     file.write_bytes(file.read_bytes()[:100])
@@ -149,11 +157,10 @@ def test_a_stopped_run_saves_and_goes_on_from_there(
     finished: Workspace, tmp_path: Path, number: signal.Signals
 ) -> None:
     workspace = fresh_copy(tmp_path)
-    assert workspace.start().send_after('"step":3,', number) == EXIT_PREEMPTED
+    assert workspace.start(signalled=('"step":3,', number)).wait() == EXIT_PREEMPTED
     (saved,) = (workspace.run_path() / "checkpoints").iterdir()
-    last = int(saved.name.removeprefix("step_"))
-    assert 3 <= last < 12
-    assert f"going on from step {last}" in workspace.train()
+    assert saved.name == "step_00000003"
+    assert "going on from step 3" in workspace.train()
     assert workspace.outputs() == finished.outputs()
     events = list(read_events(workspace.run_path() / "events.jsonl"))
     steps = [event.step for event in events if isinstance(event, StepEvent)]
@@ -167,6 +174,20 @@ def test_a_second_process_waits_for_the_first(finished: Workspace, tmp_path: Pat
     events = list(read_events(workspace.run_path() / "events.jsonl"))
     assert len([event for event in events if isinstance(event, StepEvent)]) == 12
     assert workspace.outputs() == finished.outputs()
+
+
+def test_a_process_that_waits_for_another_can_be_stopped(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "root")
+    first = workspace.start(signalled=('"step":3,', signal.SIGSTOP))
+    try:
+        wait_for(workspace, '"step":3,')
+        second = workspace.start()
+        _until(lambda: "is held by process" in second.errors())
+        assert second.send(signal.SIGTERM) == EXIT_PREEMPTED, second.errors()
+    finally:
+        code = first.send(signal.SIGCONT)
+    assert code == 0
+    assert len([event for event in workspace.events() if isinstance(event, StepEvent)]) == 12
 
 
 def rule_of_params() -> dict[str, object]:
@@ -199,18 +220,19 @@ PIPELINE = {
     "pipeline": 2,
     "context": 1,
     "distributed_optimizer": False,
+    "fully_sharded": False,
     "overlap": False,
 }
 
 
 def test_a_run_in_two_ranks_ends_in_one(tmp_path: Path) -> None:
     """And publishes what one rank alone does, but for rounding."""
-    alone = make_workspace(tmp_path / "alone")
+    alone = make_workspace(tmp_path / "alone", steps=40)
     alone.train()
-    pair = make_workspace(tmp_path / "pair")
+    pair = make_workspace(tmp_path / "pair", steps=40)
     pair.change(train={"parallel": PIPELINE})
     process = in_two_ranks(pair)
-    wait_for(pair, '"step":6,')
+    wait_for(pair, '"step":6,')  # with enough steps after it for a busy machine
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == EXIT_PREEMPTED, errors
@@ -229,7 +251,7 @@ def test_a_run_in_two_ranks_ends_in_one(tmp_path: Path) -> None:
 
 
 def test_a_dead_rank_ends_the_training_with_its_error(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "root")
+    workspace = make_workspace(tmp_path / "root", steps=40)
     process = in_two_ranks(workspace)
     wait_for(workspace, '"step":2,')
     ranks = psutil.Process(process.pid).children()
@@ -244,12 +266,36 @@ def test_a_dead_rank_ends_the_training_with_its_error(tmp_path: Path) -> None:
 
 
 def wait_for(workspace: Workspace, text: str) -> None:
-    for _ in range(5000):
-        files = list(workspace.root.glob("runs/*/events.jsonl"))
-        if files and text in files[0].read_text(encoding="utf-8"):
-            return
+    def is_there() -> bool:
+        files = workspace.root.glob("runs/*/events.jsonl")
+        return any(text in file.read_text(encoding="utf-8") for file in files)
+
+    _until(is_there)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.01)
-    raise AssertionError(f"no {text} in the events")
+
+
+def test_a_loss_that_is_not_finite_is_recorded_and_the_last_state_kept(tmp_path: Path) -> None:
+    """Weights of 1e30 after the first step: finite, but not what is computed with them."""
+    workspace = make_workspace(
+        tmp_path / "root",
+        train={"lr": 1e30, "warmup_steps": 0, "save_interval": 1, "eval_interval": 100},
+    )
+    process = workspace.start()
+    assert process.wait() == EXIT_BAD_INPUT
+    said = process.errors().splitlines()[-1]
+    assert re.match(r"train: error: step \d+: the (loss|gradient's norm) is (nan|inf)", said)
+    assert "Traceback" not in process.errors()
+    run = next(workspace.root.glob("runs/*/events.jsonl")).parent
+    *_, last = read_telemetry(run / "telemetry.jsonl")
+    assert (last["status"], last["error"]) == ("failed", "DivergenceError")
+    assert said.endswith(last["message"])
+    assert (run / "checkpoints/step_00000001/complete.json").exists()
 
 
 def test_fresh_trains_anew(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

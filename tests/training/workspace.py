@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
 from minilingua.core.events import Event, compact, read_events
-from minilingua.core.files import tree_digest, write_json
+from minilingua.core.files import dump_record, tree_digest, write_json
 from minilingua.core.plan import PackPlan, SplitPlan, pack_ref, write_plan
 from minilingua.core.records import Split
 from minilingua.core.seeding import content_id
@@ -26,6 +27,7 @@ from minilingua.core.tokens import TokenizedConversation, token_file_digest, wri
 from minilingua.llama_shapes import tensor_shapes
 from minilingua.params import ModelParams, Params
 from minilingua.params_file import load_params
+from minilingua.training.run_directory import RunDirectory
 
 REPOSITORY = Path(__file__).parents[2]
 VOCABULARY = 64
@@ -78,9 +80,21 @@ class Workspace:
         assert process.wait() == 0, process.errors()
         return process.errors()
 
-    def start(self, *arguments: str, **environment: str) -> "WorkerProcess":
-        """Starts the worker in a process of its own, with warnings as errors."""
-        return WorkerProcess(self.root, arguments, environment)
+    def start(
+        self,
+        *arguments: str,
+        signalled: tuple[str, signal.Signals] | None = None,
+        **environment: str,
+    ) -> "WorkerProcess":
+        """Starts the worker in a process of its own, with warnings as errors.
+
+        Args:
+            arguments: of the command line.
+            signalled: the process gets this signal as soon as an event contains this text, by its
+                own hand: a training this small is over before a busy machine looks at it again.
+            environment: variables to add.
+        """
+        return WorkerProcess(self.root, arguments, signalled, environment)
 
     def run_path(self) -> Path:
         return self.root / "runs" / (self.root / "runs/current").read_text().strip()
@@ -101,12 +115,19 @@ class WorkerProcess:
     Importing takes seconds; a test that kills and restarts does without it.
     """
 
-    def __init__(self, root: Path, arguments: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        arguments: Sequence[str],
+        signalled: tuple[str, signal.Signals] | None,
+        environment: dict[str, str],
+    ) -> None:
         context = _fork_server()
-        self._root = root
         self._output = root / f"worker-{time.monotonic_ns()}"
+        self._output.touch()
         self._process = context.Process(
-            target=_work, args=(str(root), str(self._output), list(arguments), environment)
+            target=_work,
+            args=(str(root), str(self._output), list(arguments), signalled, environment),
         )
         self._process.start()
 
@@ -127,17 +148,6 @@ class WorkerProcess:
         os.kill(self._process.pid, number)
         return self.wait()
 
-    def send_after(self, event: str, number: signal.Signals) -> int:
-        """Sends a signal as soon as the events contain a text; returns the exit code."""
-        assert self._process.pid is not None
-        while self._process.is_alive():
-            files = list(self._root.glob("runs/*/events.jsonl"))
-            if files and event in files[0].read_text(encoding="utf-8"):
-                os.kill(self._process.pid, number)
-                return self.wait()
-            time.sleep(0.002)
-        raise AssertionError(f"it ended before {event}: {self.errors()}")
-
 
 @cache
 def _fork_server() -> Any:
@@ -148,7 +158,13 @@ def _fork_server() -> Any:
     return context
 
 
-def _work(root: str, output: str, arguments: list[str], environment: dict[str, str]) -> None:
+def _work(
+    root: str,
+    output: str,
+    arguments: list[str],
+    signalled: tuple[str, signal.Signals] | None,
+    environment: dict[str, str],
+) -> None:
     """What a worker process does."""
     with Path(output).open("w", encoding="utf-8") as stream:
         for descriptor in (1, 2):
@@ -156,9 +172,25 @@ def _work(root: str, output: str, arguments: list[str], environment: dict[str, s
     warnings.simplefilter("error")
     os.chdir(root)
     os.environ.update(environment)
+    if signalled is not None:
+        _signal_itself(*signalled)
     from minilingua.training.worker import main
 
     sys.exit(main(arguments))
+
+
+def _signal_itself(event: str, number: signal.Signals) -> None:
+    """Sends this process a signal, once, when it has recorded an event that contains a text."""
+    add = RunDirectory.add
+    waiting = [event]
+
+    def add_and_signal(run: RunDirectory, recorded: Event) -> None:
+        add(run, recorded)
+        if waiting and waiting[0] in dump_record(recorded):
+            waiting.clear()
+            os.kill(os.getpid(), number)
+
+    mock.patch.object(RunDirectory, "add", add_and_signal).start()
 
 
 def conversation(

@@ -25,7 +25,7 @@ def run(params: Params) -> None:
     """Makes, copies or downloads the base model.
 
     Raises:
-        MissingInputError: the tokenizer or the local model is missing.
+        MissingInputError: the tokenizer, the local model or the checkpoint is missing.
         DataError: the tokenizer has no end-of-turn token.
         CheckpointError: the model does not fit params.model or the tokenizer, or is no safetensors.
         ParamsError: the model of the hub is not pinned.
@@ -54,6 +54,8 @@ def run(params: Params) -> None:
                 unpack_gguf(source, Path(unpacked))
                 copy_local(Path(unpacked), aside, params.model, vocabulary)
             report = f"{source.name}, dequantized,"
+        elif params.base.origin == "megatron":
+            report = _from_megatron(Path(params.base.path or ""), aside, params, vocabulary)
         else:
             source = Path(params.base.path or "")
             if not source.is_dir():
@@ -64,6 +66,19 @@ def run(params: Params) -> None:
             copy_local(source, aside, params.model, vocabulary)
             report = f"copied from {source}"
     print(f"base: {report} in {OUTPUT}")  # noqa: T201 - the stage's report
+
+
+def _from_megatron(source: Path, destination: Path, params: Params, vocabulary: Vocabulary) -> str:
+    """Writes the weights of a legacy checkpoint as a Hugging Face model; returns what they are."""
+    from safetensors.torch import save_file  # with torch, which takes a second to import
+
+    from minilingua.megatron_model.legacy_checkpoint import read_legacy
+
+    tensors, name = read_legacy(source, params.model, vocabulary.size)
+    save_weights(destination / WEIGHTS, dict(tensors), save_file)
+    write_json(destination / "config.json", config(params.model, vocabulary, params.base.init_std))
+    write_json(destination / "generation_config.json", generation_config(vocabulary))
+    return f"{name} of {source}, of Megatron-LM,"
 
 
 def read_vocabulary(path: Path) -> Vocabulary:

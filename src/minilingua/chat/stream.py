@@ -1,7 +1,7 @@
 """Encodes a stream of conversations, the tokenizer ahead of what makes arrays of its ids.
 
-batch n + 1 ─► encode_texts (threads of the tokenizer, outside the interpreter's lock)
-batch n     ─► assemble, and what the caller does with it
+batches n + 1, n + 2 ─► encode_texts (threads of the tokenizer, outside the interpreter's lock)
+batch n              ─► assemble, and what the caller does with it
 """
 
 from collections import deque
@@ -14,21 +14,24 @@ from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.encoded import EncodedBatch, Prepared
 from minilingua.core.records import Conversation
 
-BATCH_CHARACTERS = 1 << 18
-"""Characters that are encoded together. Threads take turns at each batch, which costs milliseconds;
-and the tokenizer keeps some hundred bytes for each token of the two batches at hand."""
+BATCH_CHARACTERS = 1 << 20
+"""Characters that are encoded together. The tokenizer's threads wait for each other at the end of
+every batch; and it keeps some hundred bytes for each token of the batches at hand."""
+_AHEAD = 2
+"""Batches that are encoded while another is assembled: the tokenizer's threads go on with one while
+texts and ids of the other pass through the interpreter's lock."""
 
 
 def encode_stream(
     encoder: ConversationEncoder, conversations: Iterable[Conversation]
 ) -> Iterator[EncodedBatch]:
     """Yields the outcomes of all conversations, batch after batch, in their order."""
-    with ThreadPoolExecutor(max_workers=1) as ahead:
+    with ThreadPoolExecutor(max_workers=_AHEAD) as ahead:
         pending: deque[tuple[Prepared, Future[list[Encoding]]]] = deque()
         for batch in _batches(conversations):
             prepared = encoder.prepare(batch)
             pending.append((prepared, ahead.submit(encoder.encode_texts, prepared)))
-            if len(pending) > 1:
+            if len(pending) > _AHEAD:
                 yield _assembled(encoder, *pending.popleft())
         while pending:
             yield _assembled(encoder, *pending.popleft())

@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from tqdm import tqdm
@@ -67,6 +68,8 @@ def main(argv: Sequence[str]) -> int:
 
 def collect(tokenizer: LanguageTokenizer, language: str, directory: Path) -> Manifest | None:
     """Copies a finished part below ``directory`` and returns its counts; None: there is none."""
+    if not PARTS.exists():  # the usual case, and digests take time
+        return None
     part = part_of(tokenizer, language)
     if not part.exists():
         return None
@@ -82,10 +85,15 @@ def part_of(tokenizer: LanguageTokenizer, language: str) -> Path:
         MissingInputError: a file of conversations is missing.
     """
     inputs = {
-        "code": tree_digest(Path(minilingua.__file__).parent),
+        "code": _code_digest(),
         "tokenizer": tokenizer.digest,
         "truncate_to": tokenizer.truncate_to,
         "conversations": [sha256_file(conversation_file(split, language)) for split in SPLITS],
     }
     key = hashlib.sha256(canonical_json(inputs).encode()).hexdigest()[:16]
     return PARTS / key / language
+
+
+@cache
+def _code_digest() -> str:
+    return tree_digest(Path(minilingua.__file__).parent)

@@ -56,6 +56,7 @@ def model_config(
         "tie_word_embeddings": model.tied_embeddings,
         "rms_norm_eps": model.norm_epsilon,
         "rope_theta": model.rope_base,
+        "max_position_embeddings": model.max_positions,
     }
     for name, value in expected.items():
         found = theta if name == "rope_theta" else base.get(name)

@@ -22,9 +22,10 @@ class ExportedModel:
         # The model module, not the package's Auto classes: they import every architecture.
         from transformers import PreTrainedTokenizerFast
         from transformers.models.llama import LlamaForCausalLM
-        from transformers.utils.logging import disable_progress_bar
+        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
         disable_progress_bar()  # a bar of milliseconds
+        set_verbosity_error()  # what it finds is told below, in a line
         self._model: Any
         self._model, loading = LlamaForCausalLM.from_pretrained(
             path, dtype=torch.float32, local_files_only=True, output_loading_info=True

@@ -5,6 +5,7 @@
 No more than a file of weights and one tensor of the source is in memory at a time.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minilingua.core.errors import CheckpointError
-from minilingua.core.files import write_json
 from minilingua.core.weights_file import save_weights
 from minilingua.llama_shapes import tensor_shapes
 from minilingua.megatron_model.weight_map import map_rows, split_row
@@ -67,8 +67,7 @@ def write_shards(
 
     Args:
         directory: where; must not hold weights yet.
-        source: full, unpadded tensors by Megatron name; each is asked for once, or twice where
-            its parts are in two files.
+        source: full, unpadded tensors by Megatron name; each is asked for once.
         model: their shape.
         vocab_size: rows of the embedding.
         dtype: type to write.
@@ -83,19 +82,24 @@ def write_shards(
     rows = {name: row for row in map_rows(model) for name in row.hugging_face}
     total = sum(map(math.prod, shapes.values())) * dtype.itemsize
     with tqdm(total=total, desc="export", unit="B", unit_scale=True, disable=None) as progress:
+        parts: dict[str, Tensor] = {}  # the last of a tensor may be of the next file
         for shard in shards:
-            wanted = set(shard.names)
             tensors: dict[str, Tensor] = {}
-            for row in dict.fromkeys(rows[name] for name in shard.names):
-                stored = source[row.megatron].to(dtype)
-                check_finite(row.megatron, stored)
-                parts = split_row(row, stored, model)
-                tensors |= {name: part for name, part in parts.items() if name in wanted}
+            for name in shard.names:
+                if name not in parts:
+                    row = rows[name]
+                    stored = source[row.megatron].to(dtype)
+                    check_finite(row.megatron, stored)
+                    parts |= split_row(row, stored, model)
+                tensors[name] = parts.pop(name)
             save_weights(directory / shard.file, tensors, save_file)
             progress.update(sum(tensor.nbytes for tensor in tensors.values()))
     if len(shards) > 1:
         weight_map = {name: shard.file for shard in shards for name in shard.names}
-        write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        # Not flushed to the disk by itself: neither are the weights, and that would wait for them.
+        text = json.dumps(index, sort_keys=True, indent=2) + "\n"
+        (directory / INDEX).write_text(text, encoding="utf-8", newline="\n")
     return [shard.file for shard in shards]
 
 

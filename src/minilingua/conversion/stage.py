@@ -25,7 +25,6 @@ from minilingua.conversion.gate import GateReport, pass_gate
 from minilingua.conversion.shards import write_shards
 from minilingua.conversion.trained import (
     TrainedModel,
-    find_run,
     open_step,
     open_trained,
     read_run,
@@ -33,6 +32,7 @@ from minilingua.conversion.trained import (
 )
 from minilingua.core.errors import CheckpointError, ParamsError
 from minilingua.core.files import read_json, staged_directory, tree_digest, write_json
+from minilingua.core.runs import find_run
 from minilingua.core.tokenizer_files import read_tokenizer_files
 from minilingua.megatron_model.weight_map import check_shapes, megatron_shapes
 from minilingua.params import ConvertParams, Params
@@ -106,10 +106,10 @@ def _export(
             "run `dvc repro train`"
         )
     config = model_config(base_config, trained.model, ids, convert.dtype)
-    if config["vocab_size"] != trained.vocab_size:
+    if config.get("vocab_size") != trained.vocab_size:
         raise CheckpointError(
             f"{where} has a vocabulary of {trained.vocab_size}, {BASE} one of "
-            f"{config['vocab_size']}; run `dvc repro train`"
+            f"{config.get('vocab_size')}; run `dvc repro train`"
         )
     check_shapes(source, megatron_shapes(trained.model, trained.vocab_size), str(where))
 

@@ -20,10 +20,8 @@ from torch import Tensor
 from minilingua.core.errors import CheckpointError, MissingInputError
 from minilingua.core.events import EvaluationEvent, compact, read_events
 from minilingua.core.files import read_json, require, sha256_file
+from minilingua.core.runs import MADE_BY
 from minilingua.params import ModelParams
-
-MADE_BY = "minilingua train"
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,26 +86,6 @@ def open_trained(path: Path) -> SafetensorsFile:
         CheckpointError: it is truncated or no safetensors file.
     """
     return SafetensorsFile(require(path / "model.safetensors", MADE_BY))
-
-
-def find_run(key: str | None) -> Path:
-    """Returns the directory of a run.
-
-    Args:
-        key: the run key or the beginning of one; None: the run that was last at work.
-
-    Raises:
-        MissingInputError: there is none, or more than one.
-    """
-    if key is None:
-        key = require(RUNS / "current", MADE_BY).read_text(encoding="utf-8").strip()
-    keys = sorted(file.parent.name for file in RUNS.glob("*/run.json"))
-    found = [name for name in keys if name.startswith(key)] if key else []
-    if len(found) != 1:
-        raise MissingInputError(
-            f"{RUNS}/ has {len(found)} runs {key!r}; there are {', '.join(keys) or 'none'}"
-        )
-    return RUNS / found[0]
 
 
 def read_run(run: Path, step: int) -> TrainedModel:

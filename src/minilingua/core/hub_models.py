@@ -10,14 +10,8 @@ from tqdm import tqdm
 
 from minilingua.core.errors import DownloadError, MiniLinguaError, ParamsError
 from minilingua.core.files import write_json
-from minilingua.core.hub import (
-    HubRepository,
-    RemoteFile,
-    cache_directory,
-    download,
-    exclusive,
-    list_repository,
-)
+from minilingua.core.hub import HubRepository, RemoteFile, list_repository
+from minilingua.core.hub_download import cache_directory, download, exclusive
 
 _LISTING = ".files.json"
 

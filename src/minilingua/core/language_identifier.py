@@ -7,7 +7,7 @@ none of 9,000 cases of 40 letters and more.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import distribution
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ _RELATIVES = {
 }
 """Languages so near that the identifier mixes them up: they count as the language itself."""
 
+_REMEMBERED = 1 << 14
+"""Texts whose language is remembered, 4 MB: prompts of templated data sets begin alike."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -67,7 +69,7 @@ def _look_at(text: str, language: str) -> tuple[Verdict, str | None]:
     letters = _letters(text, MINIMUM_LETTERS)
     if len(letters) < MINIMUM_LETTERS:
         return "unclear", None
-    expected = _RELATIVES.get(language, set()) | {language}
+    expected = _expected(language)
     found, _ = _predict(letters)
     if found in expected:
         return "right", None
@@ -79,14 +81,24 @@ def _look_at(text: str, language: str) -> tuple[Verdict, str | None]:
     return "wrong", f"{found} {confidence:.2f}"
 
 
+@cache
+def _expected(language: str) -> frozenset[str]:
+    return frozenset(_RELATIVES.get(language, set()) | {language})
+
+
 def _letters(text: str, limit: int) -> str:
     # Digits, signs and line breaks go: they have no language, and fastText refuses line breaks.
-    return " ".join(_LETTERS.findall(text[: 2 * limit]))[:limit]
+    # Half as many characters more than letters are nearly always enough.
+    letters = " ".join(_LETTERS.findall(text[: limit + limit // 2]))
+    if len(letters) < limit:
+        letters = " ".join(_LETTERS.findall(text[: 2 * limit]))
+    return letters[:limit]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _predict(text: str) -> tuple[str, float]:
-    labels, probabilities = _model().predict(text, k=1)
-    return labels[0].removeprefix("__label__"), float(probabilities[0])
+    ((probability, label),) = _model().f.predict(text + "\n", 1, 0.0, "strict")
+    return label.removeprefix("__label__"), probability
 
 
 @cache

@@ -5,8 +5,6 @@ The order is part of the data formats: a language is stored in a pack plan as it
 
 from dataclasses import dataclass
 
-from minilingua.core.errors import ParamsError, did_you_mean
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
@@ -51,17 +49,3 @@ NATURAL_LANGUAGES: tuple[str, ...] = tuple(code for code in LANGUAGES if code !=
 """The thirteen codes without ``code``."""
 
 LANGUAGE_INDEX: dict[str, int] = {code: index for index, code in enumerate(LANGUAGES)}
-
-
-def check_language(code: str, where: str) -> str:
-    """Returns ``code`` if it is one of ours.
-
-    Raises:
-        ParamsError: it is not; the message names ``where`` it was found.
-    """
-    if code not in LANGUAGES:
-        raise ParamsError(
-            f"{where}: unknown language {code!r}; allowed: {', '.join(LANGUAGES)}"
-            f"{did_you_mean(code, LANGUAGES)}"
-        )
-    return code

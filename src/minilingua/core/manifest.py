@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from minilingua.core.files import read_json, write_json
+from minilingua.core.rejects import RejectSample
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class Manifest:
     """(source, language) ─► rows written."""
     dropped: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(reason, source, language) ─► rows not written."""
+    rejects: RejectSample = field(default_factory=RejectSample)
+    """Some of them, for people; written apart, by ``RejectSample.write``."""
     details: dict[str, Any] = field(default_factory=dict)
     """Whatever else the stage states about its outputs; JSON types only."""
 
@@ -36,6 +39,7 @@ class Manifest:
         """
         self.kept.update(other.kept)
         self.dropped.update(other.dropped)
+        self.rejects.merge(other.rejects)
         for name, value in other.details.items():
             own = self.details.setdefault(name, [] if isinstance(value, list) else value)
             if isinstance(own, list) and isinstance(value, list):

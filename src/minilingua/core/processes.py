@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from minilingua.core.errors import MiniLinguaError
@@ -90,9 +91,18 @@ def _run_here(
 
 
 def _start() -> None:
+    # Otherwise, when this one's parent is killed, it would wait for tasks forever.
+    Thread(target=_end_with_parent, daemon=True).start()
     # Rows are made of records without cycles; to look for garbage there is a tenth of the time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     # One thread for each process's libraries: the processes share the processors already.
     os.environ["RAYON_NUM_THREADS"] = "1"
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)

@@ -123,6 +123,9 @@ class ItemResult:
     are also scored as the task ``mcqa_seen_facts``."""
     values: dict[str, tuple[float, float]]
     """Metric ─► total and weight."""
+    fact: str | None = None
+    """What is asked, equal over languages and wordings, where the source tells: all items of a fact
+    are one draw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +172,8 @@ class Score:
     """One of ``evaluation.metrics``."""
     value: float
     stderr: float | None
-    """Standard error of ``value``, questions being the independent draws, or None where it has
-    none."""
+    """Standard error of ``value``, facts (questions where no fact is told) being the independent
+    draws, or None where it has none."""
     low: float | None = None
     """Lower end of the 95 % bootstrap interval."""
     high: float | None = None

@@ -4,7 +4,7 @@ Two consumers with different names get independent streams, and adding a consume
 other one's stream.
 """
 
-import hashlib
+from hashlib import blake2b
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def derive_integer(root: int, *names: str | int) -> int:
 
 def _digest(root: int, names: tuple[str | int, ...], size: int) -> bytes:
     path = "\x1f".join([str(root), *map(str, names)])
-    return hashlib.blake2b(path.encode(), digest_size=size).digest()
+    return blake2b(path.encode(), digest_size=size).digest()
 
 
 def generator(root: int, *names: str | int) -> np.random.Generator:
@@ -33,11 +33,10 @@ def generator(root: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(derive_seed(root, *names)))
 
 
-def hash64(text: str | bytes, salt: str = "") -> int:
+def hash64(text: str, salt: str = "") -> int:
     """Returns a number in [0, 2**64) that depends on the text alone: the same on every machine."""
-    data = text.encode() if isinstance(text, str) else text
-    salted = salt.encode()[:16] if salt else b""
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8, salt=salted).digest(), "big")
+    digest = blake2b(text.encode(), digest_size=8, salt=salt.encode()[:16]).digest()
+    return int.from_bytes(digest, "big")
 
 
 def unit_hash(text: str, salt: str = "") -> float:
@@ -47,4 +46,4 @@ def unit_hash(text: str, salt: str = "") -> float:
 
 def content_id(text: str) -> str:
     """Returns 16 hexadecimal digits that identify a text (64-bit BLAKE2b)."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return blake2b(text.encode(), digest_size=8).hexdigest()

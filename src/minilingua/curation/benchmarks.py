@@ -8,22 +8,36 @@ A set is named ``benchmarks/`` and its path without the ending. Of an object
 these keys are read, in this order of preference: the question from ``question`` (a text, or an
 object with ``stem``), ``input``, ``inputs``, ``prompt``, ``instruction``, ``text``; the answer, if
 there is one, from ``answer``, ``output``, ``targets``, ``target``, ``response``; the name from
-``id``, else the line's number.
+``id``, else the line's number. Of a question with options the answer is the text of the right one,
+whichever way its key points at it: a letter or number is no answer to look for.
 """
 
+import csv
 import json
-from collections.abc import Iterator
+import string
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.errors import DataError
 from minilingua.core.files import open_text, sha256_file
 from minilingua.curation.contamination import Item, hash_pair
 from minilingua.curation.texts import fold, join_words, words
+from minilingua.sources.benchmark_files import LINES, benchmark_files
+from minilingua.sources.readers import multiple_choice
+from minilingua.sources.readers.rows import Question, RejectedRowError, UnexpectedShapeError
 
 _QUESTION = ("question", "input", "inputs", "prompt", "instruction", "text")
 _ANSWER = ("answer", "output", "targets", "target", "response")
-_ENDINGS = (".jsonl", ".parquet", ".txt")
+_READERS: tuple[tuple[str, Callable[[dict[str, Any]], Question]], ...] = (
+    ("answerKey", multiple_choice.keyed),
+    ("candidate_answers", multiple_choice.numbered_candidates),
+    ("mc1_targets", multiple_choice.labelled_targets),
+    ("option_a", multiple_choice.lettered_columns),
+    ("choices", multiple_choice.lettered_columns),
+)
+"""A column that only such rows have, and their reader."""
+_BELEBELE = ("mc_answer1", "mc_answer2", "mc_answer3", "mc_answer4")
 
 
 def read_benchmarks(directory: Path) -> tuple[list[Item], dict[str, dict[str, Any]]]:
@@ -36,14 +50,9 @@ def read_benchmarks(directory: Path) -> tuple[list[Item], dict[str, dict[str, An
         MissingInputError: the directory is missing or holds no set.
         DataError: a file is of no known kind, or an item has no question.
     """
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    if not files:
-        raise MissingInputError(f"sources.benchmarks: {directory} is no directory of benchmarks")
     items: list[Item] = []
     sets: dict[str, dict[str, Any]] = {}
-    for path in files:
-        if path.suffix not in _ENDINGS:
-            raise DataError(f"{path}: benchmarks are {', '.join(_ENDINGS)} files")
+    for path in benchmark_files(directory):
         name = f"benchmarks/{path.relative_to(directory).with_suffix('').as_posix()}"
         if name in sets:
             raise DataError(f"{path}: another file of the same name but for its ending")
@@ -69,8 +78,11 @@ def _read(path: Path) -> Iterator[Any]:
         return
     try:
         with open_text(path) as stream:
+            if path.suffix == ".tsv":
+                yield from csv.DictReader(stream, dialect="excel-tab", quoting=csv.QUOTE_NONE)
+                return
             for number, line in enumerate(stream, start=1):
-                if path.suffix == ".txt":
+                if path.suffix in LINES:
                     yield {"question": line}
                 else:
                     yield _object(path, number, line)
@@ -96,7 +108,7 @@ def _item(name: str, path: Path, number: int, values: Any) -> Item:
             f"{path}:{number}: no question; it is looked for in {', '.join(_QUESTION)}; "
             f"found {', '.join(map(str, values)) or 'nothing'}"
         )
-    answer = next((values[key] for key in _ANSWER if isinstance(values.get(key), str)), None)
+    answer = _answer(values)
     asked = words(fold(question))
     answered = b"" if answer is None else words(fold(answer))
     return Item(
@@ -106,3 +118,38 @@ def _item(name: str, path: Path, number: int, values: Any) -> Item:
         words=join_words(asked, answered),
         pair=hash_pair(asked, answered) if answered else None,
     )
+
+
+def _answer(values: dict[str, Any]) -> str | None:
+    """Returns the answer in words, or None where it is not known."""
+    for column, read in _READERS:
+        if column in values:
+            try:
+                found = read(_with_position(values, column))
+            except (RejectedRowError, UnexpectedShapeError):
+                return None
+            return found.options[found.answer]
+    if _BELEBELE[0] in values:
+        return _chosen([values.get(name) for name in _BELEBELE], values.get("correct_answer_num"))
+    return next((values[key] for key in _ANSWER if isinstance(values.get(key), str)), None)
+
+
+def _with_position(values: dict[str, Any], column: str) -> dict[str, Any]:
+    """Returns a row of options whose ``answer``, if it is a letter or a text, is a position."""
+    answer = values.get("answer")
+    if column not in ("option_a", "choices") or not isinstance(answer, str):
+        return values
+    options = values.get("choices")
+    if isinstance(options, list) and answer in options:
+        return values | {"answer": options.index(answer)}
+    is_letter = len(answer) == 1 and answer in string.ascii_uppercase
+    return values | {"answer": string.ascii_uppercase.index(answer) if is_letter else None}
+
+
+def _chosen(options: Sequence[Any], number: Any) -> str | None:
+    """Returns the option with a number, counted from 1."""
+    text = str(number)
+    if not text.isdecimal() or not 1 <= int(text) <= len(options):
+        return None
+    chosen = options[int(text) - 1]
+    return chosen if isinstance(chosen, str) else None

@@ -19,15 +19,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from minilingua.core.seeding import hash64
-from minilingua.curation.hashing import WordHashes, hash_runs, hash_words
-from minilingua.curation.rows import Flags, Hashes, Indices, Spool
+from minilingua.curation.hashing import WordHashes, hash_runs, hash_text, hash_words
+from minilingua.curation.rows import Flags, Hashes, Spool
 
 RUN_WORDS = 13
 SHORT_WORDS = 8
 COMMON_ROWS = 10
+_ITEMS = 512
+"""Items hashed at a time: about as much text as a chunk of the spool has."""
 _FILTER_BITS = 22
 _FILTER_SHIFT = np.uint64(64 - _FILTER_BITS)
+
+_Numbers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +95,12 @@ class ItemIndex:
                 search.add(words, first, trained)
         for search in searches:
             for row, start, owners in search.found():
+                new = [item for item in owners.tolist() if (row, item) not in hits]
+                if not new:
+                    continue
                 text = spool.words(row)
                 run = b" ".join(text.split(b" ")[start : start + search.runs.length])
-                for item in map(int, owners):
+                for item in new:
                     shared = self._texts[item] if search.runs is self._short else run
                     # Read, not only hashed: no row is dropped because two hashes are equal.
                     if _holds(text, shared) and _holds(self._texts[item], run):
@@ -119,7 +125,7 @@ class _Runs:
     """Words."""
     hashes: Hashes
     """Shape [runs]; a run of several items stands there several times."""
-    items: npt.NDArray[np.int32]
+    items: _Numbers
     """Shape [runs]."""
     beginnings: Flags
     """Shape [2**_FILTER_BITS]: whether some hash begins with these bits; tells most others off."""
@@ -128,13 +134,19 @@ class _Runs:
     def of(
         cls, texts: Sequence[bytes], chosen: Sequence[int], length: int, *, first_only: bool = False
     ) -> "_Runs":
-        words = hash_words(b"".join(b"%b\n" % texts[index] for index in chosen))
-        hashes, starts = hash_runs(words, length)
-        rows = words.rows[starts]
-        if first_only:
-            rows, places = np.unique(rows, return_index=True)
-            hashes = hashes[places]
-        items = np.asarray(chosen, dtype=np.int32)[rows]
+        runs = [np.empty(0, dtype=np.uint64)]
+        owners = [np.empty(0, dtype=np.int32)]
+        for begin in range(0, len(chosen), _ITEMS):
+            part = chosen[begin : begin + _ITEMS]
+            words = hash_words(b"".join(b"%b\n" % texts[index] for index in part))
+            found, starts = hash_runs(words, length)
+            rows = words.rows[starts]
+            if first_only:
+                rows, places = np.unique(rows, return_index=True)
+                found = found[places]
+            runs.append(found)
+            owners.append(np.asarray(part, dtype=np.int32)[rows])
+        hashes, items = np.concatenate(runs), np.concatenate(owners)
         order = np.lexsort((items, hashes))
         hashes = hashes[order]
         beginnings = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
@@ -149,7 +161,7 @@ class _Search:
     runs: _Runs
     _counts: npt.NDArray[np.int64] = field(init=False)
     """Shape [runs]: how often the run was met, at the first of equal runs."""
-    _hits: list[tuple[Indices, Indices, Indices]] = field(default_factory=list)
+    _hits: list[tuple[_Numbers, _Numbers, _Numbers]] = field(default_factory=list)
     """Rows, runs and first words within the row."""
 
     def __post_init__(self) -> None:
@@ -165,19 +177,23 @@ class _Search:
         rows = words.rows[starts]
         met = (self.runs.hashes[runs] == hashes[likely]) & trained[first + rows]
         rows, runs, starts = rows[met], runs[met], starts[met]
-        self._counts += np.bincount(runs, minlength=len(self._counts))
+        np.add.at(self._counts, runs, 1)
         rare = self._counts[runs] <= COMMON_ROWS  # what was met too often can be forgotten already
         rows, runs, starts = rows[rare], runs[rare], starts[rare]
         if len(rows):
-            self._hits.append((first + rows, runs, starts - np.searchsorted(words.rows, rows)))
+            starts = starts - np.searchsorted(words.rows, rows)
+            hit = (first + rows, runs, starts)
+            self._hits.append(tuple(numbers.astype(np.int32) for numbers in hit))
 
-    def found(self) -> Iterator[tuple[int, int, npt.NDArray[np.int32]]]:
+    def found(self) -> Iterator[tuple[int, int, _Numbers]]:
         """Yields row, first word in it, and the items of each run that is not common."""
         for rows, runs, starts in self._hits:
             rare = self._counts[runs] <= COMMON_ROWS
-            for row, run, start in zip(rows[rare], runs[rare], starts[rare], strict=True):
-                last = np.searchsorted(self.runs.hashes, self.runs.hashes[run], side="right")
-                yield int(row), int(start), self.runs.items[run:last]
+            first = runs[rare]
+            last = np.searchsorted(self.runs.hashes, self.runs.hashes[first], side="right")
+            found = (rows[rare], starts[rare], first, last)
+            for row, start, begin, end in zip(*(each.tolist() for each in found), strict=True):
+                yield row, start, self.runs.items[begin:end]
 
 
 def count_words(text: bytes) -> int:
@@ -187,7 +203,7 @@ def count_words(text: bytes) -> int:
 
 def hash_pair(question: bytes, answer: bytes) -> int:
     """Returns the hash of words, question and answer apart: ``pair`` of ``ROW``."""
-    return hash64(b"%b\x1e%b" % (question, answer))
+    return hash_text(b"%b\x1e%b" % (question, answer))
 
 
 def _holds(text: bytes, part: bytes) -> bool:

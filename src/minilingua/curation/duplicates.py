@@ -10,14 +10,14 @@ rows the first one in *precedence* stays, whatever order they were read in:
 4. the language that comes first in their canonical order, then hashes of the row itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from minilingua.curation.rows import Indices, Rows
-from minilingua.curation.splits import Splits
+from minilingua.curation.splits import TRAIN, Splits
 
 REASON = "duplicate"
 HELD_OUT_REASON = "held_out_duplicate"
@@ -51,26 +51,38 @@ def precedence(rows: Rows, splits: Splits, language: int = 0) -> npt.NDArray[np.
     return number.astype(np.uint32)
 
 
-def find_copies(languages: Mapping[str, tuple[Rows, Splits]]) -> dict[str, Copies]:
-    """Returns the exact duplicates of each language, in the order of the mapping."""
+def find_copies(
+    languages: Sequence[str],
+    read: Callable[[str], Rows],
+    splits_of: Callable[[Rows], Splits],
+) -> dict[str, Copies]:
+    """Returns the exact duplicates of each language, in the order of the languages.
+
+    Few rows have a copy. They are found by the hash of their text alone, and only they are looked
+    at in full, so that no more than one language's rows are in memory at a time.
+
+    Args:
+        languages: codes in canonical order.
+        read: returns the rows of a language; called twice for each.
+        splits_of: returns the splits of some rows.
+    """
+    text = np.concatenate([np.empty(0, np.uint64), *(read(name)["text"] for name in languages)])
+    text.sort()
+    repeated = np.unique(text[1:][text[1:] == text[:-1]])
+    del text
     parts = []
-    for number, (rows, splits) in enumerate(languages.values()):
+    for number, name in enumerate(languages):
+        rows = read(name)
+        index = np.flatnonzero(np.isin(rows["text"], repeated))
+        rows = rows[index]
+        splits = splits_of(rows)
         part = np.empty(len(rows), dtype=_CANDIDATE)
         part["text"], part["id"], part["order"] = rows["text"], rows["id"], rows["order"]
         part["precedence"] = precedence(rows, splits, number)
-        part["index"], part["language"] = np.arange(len(rows)), number
-        part["is_train"] = splits == 0
+        part["index"], part["language"] = index, number
+        part["is_train"] = splits == TRAIN
         parts.append(part)
-    candidates = np.concatenate([np.empty(0, dtype=_CANDIDATE), *parts])
-    del parts
-    # Few rows have a copy: find them by the hash alone, sort only them in full.
-    order = np.argsort(candidates["text"], kind="stable")
-    text = candidates["text"][order]
-    same = text[1:] == text[:-1]
-    repeated = np.zeros(len(text), dtype=np.bool_)
-    repeated[1:] |= same
-    repeated[:-1] |= same
-    rows = candidates[order[repeated]]
+    rows = np.concatenate([np.empty(0, dtype=_CANDIDATE), *parts])
     rows = rows[np.lexsort((rows["order"], rows["id"], rows["precedence"], rows["text"]))]
     starts = np.flatnonzero(np.concatenate([[True], rows["text"][1:] != rows["text"][:-1]]))
     sizes = np.diff(np.append(starts, len(rows))) if len(rows) else np.empty(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Hashes of words and of runs of words, over many rows at once.
+"""Hashes of texts, and of words and of runs of words over many rows at once.
 
 Rows are lines of single-spaced words. A word's hash is a polynomial over its bytes, taken from
 prefix sums, then mixed; a run's hash is a polynomial over its words' hashes. All arithmetic is
@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_64_intdigest
 
 from minilingua.curation.rows import Hashes, Indices
 
@@ -28,6 +29,15 @@ class WordHashes:
     """Shape [words]."""
     rows: Indices
     """Shape [words]: the row of each word, from 0; not decreasing."""
+
+
+def hash_text(text: bytes) -> int:
+    """Returns a number in [0, 2**64) that depends on the text alone: the same on every machine.
+
+    XXH3, ten times faster than the BLAKE2b of ``core.seeding``: for what is compared within a
+    stage. No hash of it is in an output.
+    """
+    return xxh3_64_intdigest(text)
 
 
 def hash_words(lines: bytes) -> WordHashes:

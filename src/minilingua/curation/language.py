@@ -7,7 +7,7 @@ it.
 
 import re
 
-from minilingua.core.language_identifier import identify
+from minilingua.core.language_identifier import MINIMUM_LETTERS, identify
 from minilingua.core.languages import LANGUAGES
 from minilingua.curation.texts import Texts
 
@@ -47,6 +47,8 @@ def foreign_script(texts: Texts) -> str | None:
     script = LANGUAGES[texts.example.language].script
     shares = []
     for text in judged_texts(texts):  # the prompt, which is the shorter one, mostly decides
+        if script != "Latn" and _is_clearly_in(script, text[:_SCRIPT_CHARACTERS]):
+            return None
         share = script_share(text, script)
         if share is not None and share >= MINIMUM_SCRIPT_SHARE:
             return None
@@ -65,6 +67,14 @@ def script_share(text: str, script: str) -> float | None:
     return sum(map(len, _SCRIPTS[script].findall(text))) / letters
 
 
+def _is_clearly_in(script: str, text: str) -> bool:
+    """Tells whether letters of the script are half of all characters: then they are of all letters.
+
+    To find all letters takes six times as long.
+    """
+    return 0 < len(text) <= 2 * sum(map(len, _SCRIPTS[script].findall(text)))
+
+
 def _is_latin1(text: str) -> bool:
     try:
         text.encode("latin-1")
@@ -77,8 +87,11 @@ def foreign_language(texts: Texts) -> str | None:
     """Names the language that a row is in instead of its own, or None where that is not clear."""
     if texts.is_code:
         return None
+    judged = judged_texts(texts)
+    if min(map(len, judged)) < MINIMUM_LETTERS:  # it is unclear, and to know that costs nothing
+        return None
     named = []
-    for text in judged_texts(texts):
+    for text in judged:
         language = identify(text, texts.example.language)
         if language is None:
             return None

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,10 @@ COMPARISONS = 64
 """Kept rows of one band that a row is compared with at most. A band holds more than that only where
 a template dominates many rows; then later rows are compared with the first of them."""
 
+_FEATURES = 1024  # rows whose features are kept at hand: about 10 MB
 _SEED = 1  # of the permutations: any constant
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_DIGEST = Struct(f"<{BANDS * BAND_ROWS}I")
 _SENTENCE = re.compile(r"(?<=[.!?…;:])\s+|\n+")
 _NUMBER = re.compile(r"\d+")
 _PROSE_TOKENS = re.compile(r"[^\s.,;:!?…\"'“”„«»‘’()\[\]{}¿¡·–—-]+")
@@ -73,10 +76,12 @@ def find_near_copies(
     ranked = order[chosen[order]]
     groups = band_groups(spool, ranked)
     kept_in: dict[int, list[int]] = {}
-    features = lru_cache(maxsize=4096)(lambda row: read_features(spool.line(row)))
-    for place in np.flatnonzero((groups >= 0).any(axis=1)):
+    features = lru_cache(maxsize=_FEATURES)(lambda row: read_features(spool.line(row)))
+    sharing = np.flatnonzero((groups >= 0).any(axis=1))
+    groups = groups[sharing]
+    for place, numbers in zip(sharing, groups, strict=True):
         row = int(ranked[place])
-        bands = [int(group) for group in groups[place] if group >= 0]
+        bands = numbers[numbers >= 0].tolist()
         near = sorted({other for band in bands for other in kept_in.get(band, ())})
         copy = _first_same(row, [int(ranked[other]) for other in near], features, threshold)
         if copy is not None:
@@ -111,20 +116,35 @@ def band_groups(spool: Spool, ranked: Indices) -> npt.NDArray[np.int32]:
     """
     place_of = np.full(len(spool.rows), -1, dtype=np.int64)
     place_of[ranked] = np.arange(len(ranked))
-    bands = np.empty((len(ranked), BANDS), dtype=np.uint64)
+    bands = [np.empty(len(ranked), dtype=np.uint64) for _ in range(BANDS)]
     for first, lines in spool.chunks():
         rows, hashes = band_hashes(lines)
         places = place_of[first + rows]
-        bands[places[places >= 0]] = hashes[places >= 0]
-    groups = np.full(bands.shape, -1, dtype=np.int32)
+        wanted = places >= 0
+        for band, column in zip(bands, hashes[wanted].T, strict=True):
+            band[places[wanted]] = column
+    del place_of
+    groups = np.full((len(ranked), BANDS), -1, dtype=np.int32)
     found = 0
-    for band in range(BANDS):
-        _, inverse, counts = np.unique(bands[:, band], return_inverse=True, return_counts=True)
-        shared = counts > 1
-        numbers = np.where(shared, found + np.cumsum(shared) - 1, -1)
-        groups[:, band] = numbers[inverse]
-        found += int(shared.sum())
+    for column in range(BANDS):
+        members, numbers, count = _equal(bands.pop(0))  # its memory is free before the next one
+        groups[members, column] = found + numbers
+        found += count
     return groups
+
+
+def _equal(values: Hashes) -> tuple[Indices, Indices, int]:
+    """Returns where values stand that occur more than once, their numbers from 0, and how many."""
+    order = np.argsort(values)
+    values = values[order]
+    is_again = values[1:] == values[:-1]
+    is_shared = np.zeros(len(values), dtype=np.bool_)
+    is_shared[1:] |= is_again
+    is_shared[:-1] |= is_again
+    is_first = is_shared.copy()
+    is_first[1:] &= ~is_again
+    numbers = np.cumsum(is_first[is_shared])
+    return order[is_shared], numbers - 1, int(is_first.sum())
 
 
 def band_hashes(lines: bytes) -> tuple[Indices, Hashes]:
@@ -137,7 +157,7 @@ def band_hashes(lines: bytes) -> tuple[Indices, Hashes]:
 
     words = hash_words(lines)
     shingles, first_words = hash_runs(words, SHINGLE_WORDS)
-    rows, counts = np.unique(words.rows[first_words], return_counts=True)
+    rows, counts = _runs(words.rows[first_words])
     long = counts > MINIMUM_WORDS - SHINGLE_WORDS
     if not long.any():
         return rows[long], np.empty((0, BANDS), dtype=np.uint64)
@@ -146,12 +166,20 @@ def band_hashes(lines: bytes) -> tuple[Indices, Hashes]:
     matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(
         shingles[kept], offsets, BANDS * BAND_ROWS, _SEED
     )
-    digests = np.array(matrix.to_rows(), dtype=np.uint64).reshape(-1, BANDS, BAND_ROWS)
+    # Packed they become an array in half the time that NumPy takes for lists of numbers.
+    packed = b"".join([_DIGEST.pack(*digest) for digest in matrix.to_rows()])
+    digests = np.frombuffer(packed, dtype="<u4").reshape(-1, BANDS, BAND_ROWS).astype(np.uint64)
     hashes = np.zeros(digests.shape[:2], dtype=np.uint64)
     for column in range(BAND_ROWS):
         hashes = (hashes ^ digests[:, :, column]) * _MIX
         hashes ^= hashes >> np.uint64(29)
     return rows[long], hashes
+
+
+def _runs(values: Indices) -> tuple[Indices, Indices]:
+    """Returns the distinct ones of values that do not decrease, and how often each occurs."""
+    begins = np.flatnonzero(np.diff(values, prepend=-1))
+    return values[begins], np.diff(np.append(begins, len(values)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

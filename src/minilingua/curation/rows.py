@@ -9,9 +9,11 @@ has to: words in order, lines by offset. So its memory hardly grows with the tex
 """
 
 import os
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,8 +49,22 @@ ROW = np.dtype(
 )
 
 _BUFFER = 1 << 18
-_RECORDS = 4096
 _CHUNK = 1 << 18
+_LINES = 4096  # whose places are Python numbers at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolRows:
+    """Some rows of one language on their way into the spool; every part has one entry a row."""
+
+    lines: Sequence[bytes]
+    """Lines of ``data/conversations``, with their ends."""
+    where: Sequence[bytes]
+    """Source, file and number, for messages."""
+    words: Sequence[bytes]
+    """What is compared."""
+    columns: Mapping[str, Sequence[int]]
+    """The fields of ``ROW`` that the other parts do not tell."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,38 +83,13 @@ class SpoolWriter:
         for stream in self._streams.values():
             stream.close()
 
-    def add(
-        self,
-        language: str,
-        line: bytes,
-        where: bytes,
-        words: bytes,
-        hashes: tuple[int, int, int, int, int],
-        kind: tuple[int, int, bool],
-    ) -> None:
-        """Appends a row.
-
-        Args:
-            language: its language.
-            line: its line, with the line's end.
-            where: source, file and number, for messages.
-            words: what is compared.
-            hashes: id, text, pair, place and order.
-            kind: source, task and whether the row knows its fact.
-        """
+    def add(self, language: str, rows: SpoolRows) -> None:
+        """Appends rows of a language."""
         stream = self._streams.get(language)
         if stream is None:
             stream = _Stream.open(self.directory / f"{self.task:05d}-{language}")
             self._streams[language] = stream
-        sizes = (len(line), len(where), stream.words_at, len(words) + 1)
-        count = words.count(b" ") + 1 if words else 0
-        stream.records.append((*hashes, stream.lines_at, *sizes, count, *kind))
-        stream.lines.write(b"%b%b\n" % (line, where))
-        stream.words.write(b"%b\n" % words)
-        stream.lines_at += len(line) + len(where) + 1
-        stream.words_at += len(words) + 1
-        if len(stream.records) == _RECORDS:
-            stream.flush()
+        stream.add(rows)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,8 +99,6 @@ class _Stream:
     lines: IO[bytes]
     words: IO[bytes]
     rows: IO[bytes]
-    records: list[tuple[Any, ...]] = field(default_factory=list)
-    """Not yet in ``rows``."""
     lines_at: int = 0
     words_at: int = 0
 
@@ -121,13 +110,32 @@ class _Stream:
         )
         return cls(lines=lines, words=words, rows=rows)
 
-    def flush(self) -> None:
-        self.rows.write(np.array(self.records, dtype=ROW).tobytes())
-        self.records.clear()
+    def add(self, rows: SpoolRows) -> None:
+        records = np.empty(len(rows.lines), dtype=ROW)
+        for name, values in rows.columns.items():
+            records[name] = values
+        records["line_size"] = [len(line) for line in rows.lines]
+        records["where_size"] = [len(where) for where in rows.where]
+        records["words_size"] = [len(words) + 1 for words in rows.words]
+        records["word_count"] = [words.count(b" ") + 1 if words else 0 for words in rows.words]
+        sizes = records["line_size"].astype(np.uint64) + records["where_size"] + np.uint64(1)
+        records["line_at"], self.lines_at = _offsets(sizes, self.lines_at)
+        records["words_at"], self.words_at = _offsets(records["words_size"], self.words_at)
+        parts = [b"\n"] * (3 * len(rows.lines))
+        parts[::3], parts[1::3] = rows.lines, rows.where
+        self.lines.write(b"".join(parts))
+        self.words.write(b"\n".join([*rows.words, b""]))
+        self.rows.write(records.tobytes())
 
     def close(self) -> None:
         with self.lines, self.words, self.rows:
-            self.flush()
+            pass
+
+
+def _offsets(sizes: npt.NDArray[Any], begin: int) -> tuple[Hashes, int]:
+    """Returns where parts of some sizes begin, and where the last one ends."""
+    ends = begin + np.cumsum(sizes, dtype=np.uint64)
+    return ends - sizes, int(ends[-1])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,8 +145,8 @@ class Spool:
     rows: Rows
     """Shape [rows], of type ``ROW``."""
     _stems: list[Path]
-    _starts: Indices
-    """Shape [tasks + 1]: the first row of each task."""
+    _starts: list[int]
+    """The first row of each task, and the number of rows."""
     _files: dict[tuple[int, str], int] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -150,7 +158,7 @@ class Spool:
         return cls(
             rows=np.concatenate([np.empty(0, dtype=ROW), *parts]),
             _stems=[file.with_suffix("") for file in files],
-            _starts=np.cumsum([0, *map(len, parts)], dtype=np.int64),
+            _starts=list(accumulate(map(len, parts), initial=0)),
         )
 
     def __enter__(self) -> "Spool":
@@ -168,6 +176,15 @@ class Spool:
         """Returns a row's line, with the line's end."""
         row = self.rows[index]
         return self._read(index, ".lines", int(row["line_at"]), int(row["line_size"]))
+
+    def lines(self, indices: Indices) -> Iterator[bytes]:
+        """Yields the lines of rows, in any order, with their ends."""
+        for begin in range(0, len(indices), _LINES):
+            batch = indices[begin : begin + _LINES]
+            tasks = np.searchsorted(self._starts, batch, side="right") - 1
+            places = (self.rows[name][batch].tolist() for name in ("line_at", "line_size"))
+            for task, at, size in zip(tasks.tolist(), *places, strict=True):
+                yield os.pread(self._file(task, ".lines"), size, at)
 
     def where(self, index: int) -> str:
         """Returns where a row stood, such as ``aya/data/train.parquet:7``."""
@@ -189,12 +206,14 @@ class Spool:
                 row, read = 0, 0
                 while row < len(sizes):
                     stop = max(row + 1, int(np.searchsorted(ends, read + _CHUNK, side="right")))
-                    yield int(first) + row, stream.read(int(ends[stop - 1]) - read)
+                    yield first + row, stream.read(int(ends[stop - 1]) - read)
                     row, read = stop, int(ends[stop - 1])
 
     def _read(self, index: int, kind: str, at: int, size: int) -> bytes:
-        task = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return os.pread(self._file(bisect_right(self._starts, index) - 1, kind), size, at)
+
+    def _file(self, task: int, kind: str) -> int:
         if (task, kind) not in self._files:
             stream = self._stack.enter_context(self._stems[task].with_suffix(kind).open("rb"))
             self._files[task, kind] = stream.fileno()
-        return os.pread(self._files[task, kind], size, at)
+        return self._files[task, kind]

@@ -19,13 +19,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from minilingua.core.errors import DataError, ParamsError, did_you_mean
-from minilingua.core.files import require, staged_directory, write_jsonl
+from minilingua.core.files import require, staged_directory
 from minilingua.core.languages import LANGUAGES, NATURAL_LANGUAGES
 from minilingua.core.processes import TaskRunner, processes_for, task_runner
-from minilingua.core.records import SPLITS, Contamination
+from minilingua.core.records import SPLITS
 from minilingua.curation import duplicates, near_duplicates
 from minilingua.curation.benchmarks import read_benchmarks
 from minilingua.curation.contamination import Item
@@ -43,13 +44,13 @@ from minilingua.curation.prepare import (
 )
 from minilingua.curation.publish import (
     BENCHMARK_REASON,
-    Published,
     PublishTask,
     base_splits,
+    findings_of,
     publish,
     save_items,
 )
-from minilingua.curation.rows import Spool
+from minilingua.curation.rows import Hashes, Spool
 from minilingua.curation.splits import SplitRule
 from minilingua.params import Params
 from minilingua.sources.read import instruction_files
@@ -77,12 +78,11 @@ def run(params: Params) -> None:
     inputs = find_inputs(used_sources(params.sources, ("instruction", "code")), languages)
     with staged_directory(OUTPUT) as output:
         processes = processes_for(sum(rows.size for rows in inputs))
-        ledger, contamination = curate(
+        ledger = curate(
             inputs, languages, params, output, benchmarks=benchmarks, processes=processes
         )
         ledger.manifest.write(output / "manifest.json")
-        ledger.rejects.write(output / "rejects")
-        write_jsonl(output / "contamination.jsonl", contamination)
+        ledger.manifest.rejects.write(output / "rejects")
 
 
 def find_inputs(included: Sequence[str], languages: Sequence[str]) -> list[Input]:
@@ -111,8 +111,8 @@ def curate(
     *,
     benchmarks: Path | None = None,
     processes: int = 1,
-) -> tuple[Ledger, list[Contamination]]:
-    """Writes ``<split>/<language>.jsonl`` below ``output``.
+) -> Ledger:
+    """Writes ``<split>/<language>.jsonl`` and ``contamination.jsonl`` below ``output``.
 
     Args:
         inputs: rows of all sources, in any order.
@@ -123,7 +123,7 @@ def curate(
         processes: more than one do the tasks side by side.
 
     Returns:
-        What became of the rows, the manifest complete; and which evaluation items were found.
+        What became of the rows, the manifest complete.
 
     Raises:
         DataError: a row is not what its format allows, or a language is left without training data.
@@ -138,12 +138,12 @@ def curate(
         items, sets = read_benchmarks(benchmarks)
         save_items(spool / "benchmarks.jsonl", items)
     ledger = Ledger()
-    held_out: set[int] = set()
-    contamination: list[Contamination] = []
+    held_out_places: set[int] = set()
     with task_runner(processes) as run_tasks:
         for prepared in _prepare_all(inputs, settings, spool, run_tasks):
             ledger.merge(prepared.ledger)
-            held_out |= prepared.held_out
+            held_out_places |= prepared.held_out
+        held_out = np.array(sorted(held_out_places), dtype=np.uint64)
         copies = _find_copies(spool, languages, settings.rule, held_out)
         tasks = [
             PublishTask(
@@ -152,7 +152,7 @@ def curate(
                 output=output,
                 sources=settings.sources,
                 rule=settings.rule,
-                held_out=frozenset(held_out),
+                held_out=held_out,
                 copies=copies[language],
                 copied_languages=tuple(languages),
                 near_duplicates=params.curate.near_duplicates,
@@ -162,13 +162,16 @@ def curate(
             for language in languages
         ]
         for published in _publish_all(tasks, run_tasks):
-            ledger.merge(published.ledger)
-            contamination += published.contamination
+            ledger.merge(published)
+    with (output / "contamination.jsonl").open("wb") as findings:
+        for language in languages:
+            with findings_of(spool, language).open("rb") as part:
+                shutil.copyfileobj(part, findings)
     shutil.rmtree(spool)
     _require_training_data(languages, ledger)
-    ledger.manifest.details |= _details(languages, params, ledger, contamination)
+    ledger.manifest.details |= _details(languages, params, ledger)
     ledger.manifest.details["benchmarks"] = sets
-    return ledger, contamination
+    return ledger
 
 
 def _settings(params: Params) -> Settings:
@@ -206,18 +209,16 @@ def _prepare_all(
 
 
 def _find_copies(
-    spool: Path, languages: Sequence[str], rule: SplitRule, held_out: Iterable[int]
+    spool: Path, languages: Sequence[str], rule: SplitRule, held_out: Hashes
 ) -> dict[str, Copies]:
-    rows = {language: Spool.open(spool, language).rows for language in languages}
     return find_copies(
-        {
-            language: (found, base_splits(rule, held_out, found["place"]))
-            for language, found in rows.items()
-        }
+        languages,
+        lambda language: Spool.open(spool, language).rows,
+        lambda rows: base_splits(rule, held_out, rows["place"]),
     )
 
 
-def _publish_all(tasks: Sequence[PublishTask], run_tasks: TaskRunner) -> Iterable[Published]:
+def _publish_all(tasks: Sequence[PublishTask], run_tasks: TaskRunner) -> Iterable[Ledger]:
     sizes = [
         sum(file.stat().st_size for file in task.spool.glob(f"*-{task.language}.lines"))
         for task in tasks
@@ -245,12 +246,7 @@ def _require_training_data(languages: Sequence[str], ledger: Ledger) -> None:
     )
 
 
-def _details(
-    languages: Sequence[str],
-    params: Params,
-    ledger: Ledger,
-    contamination: Sequence[Contamination],
-) -> dict[str, Any]:
+def _details(languages: Sequence[str], params: Params, ledger: Ledger) -> dict[str, Any]:
     read: dict[str, dict[str, int]] = {}
     for (source, language), count in ledger.read.items():
         read.setdefault(source, {})[language] = count
@@ -267,7 +263,13 @@ def _details(
         "rows": rows,
         "rows_by_task": tasks,
         "mcqa_rows": mcqa,
-        "contamination": _count_contamination(contamination),
+        "contamination": {
+            name: {
+                "items_found": len(items),
+                "items_trained_on": len(ledger.items_trained_on.get(name, ())),
+            }
+            for name, items in sorted(ledger.items_found.items())
+        },
         "filters": {
             rule.reason: rule.description
             for rule in row_filters(params.curate.max_characters, params.curate.filters)
@@ -278,17 +280,4 @@ def _details(
             duplicates.HELD_OUT_REASON: "A training row repeats one of validation or test.",
             BENCHMARK_REASON: "A training row shares a run of words with a benchmark's item.",
         },
-    }
-
-
-def _count_contamination(found: Sequence[Contamination]) -> dict[str, dict[str, int]]:
-    """Returns for each set: its items found, and those found in rows that are trained on."""
-    items: dict[str, set[str]] = {}
-    trained: dict[str, set[str]] = {}
-    for one in found:
-        items.setdefault(one.set, set()).add(one.item)
-        trained.setdefault(one.set, set()).update([one.item] * (not one.is_dropped))
-    return {
-        name: {"items_found": len(items[name]), "items_trained_on": len(trained[name])}
-        for name in sorted(items)
     }

@@ -15,13 +15,17 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from minilingua.core.languages import CODE
 from minilingua.core.records import InstructionExample, Role
 
 _SIGNS = b"+*/=<>%^$&|~@#_\\"
 """ASCII signs that carry meaning between words; other ASCII punctuation separates words."""
+_BETWEEN = b"\x1e"
+"""Stands between folded texts, which have no white space but spaces and line feeds."""
 _SEPARATE = bytes(
-    byte if byte >= 128 or chr(byte).isalnum() or byte in _SIGNS else ord(" ")
+    byte if byte >= 128 or chr(byte).isalnum() or byte in _SIGNS + _BETWEEN else ord(" ")
     for byte in range(256)
 )
 _MARKS = "«»‹›“”„‟‘’‚‛…–—―·•¿¡′″"
@@ -40,16 +44,13 @@ class Texts:
     folded_answer: str
     folded_turns: tuple[str, ...]
     """Each turn, folded."""
-
-    @property
-    def is_code(self) -> bool:
-        """Tells whether the example is one of programming."""
-        return self.example.language == CODE
+    is_code: bool
+    """The example is one of programming."""
 
 
 def read_texts(example: InstructionExample) -> Texts:
     """Returns the texts of an example."""
-    turns = tuple(fold(turn.content) for turn in example.messages)
+    turns = tuple([fold(turn.content) for turn in example.messages])
     choice = example.choice
     if choice is not None:
         prompt, answer = choice.question, choice.options[choice.answer]
@@ -69,6 +70,7 @@ def read_texts(example: InstructionExample) -> Texts:
         folded_prompt=folded_prompt,
         folded_answer=folded_answer,
         folded_turns=turns,
+        is_code=example.language == CODE,
     )
 
 
@@ -85,7 +87,10 @@ def fold(text: str) -> str:
     """Returns text with accents composed, case folded and white space single."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    return " ".join(text.casefold().split())
+    text = text.casefold()
+    if text.isprintable() and "  " not in text:  # no white space but single spaces
+        return text.strip(" ")
+    return " ".join(text.split())
 
 
 def tokens(folded: str) -> bytes:
@@ -95,11 +100,21 @@ def tokens(folded: str) -> bytes:
 
 def words(folded: str) -> bytes:
     """Returns the words of folded text, single-spaced, as UTF-8; empty where there are none."""
-    if not folded.isascii():
+    return words_of_all([folded])[0]
+
+
+def words_of_all(folded: Sequence[str]) -> list[bytes]:
+    """Returns the ``words`` of each of some folded texts, at least one."""
+    text = _BETWEEN.decode().join(folded)
+    if not text.isascii():
         for mark in _MARKS:
-            if mark in folded:
-                folded = folded.replace(mark, " ")
-    return b" ".join(folded.encode().translate(_SEPARATE).split())
+            text = text.replace(mark, " ")
+    # Of each run of spaces the first stays. To split every text into its words takes twice as long.
+    spaced = np.frombuffer(text.encode().translate(_SEPARATE), dtype=np.uint8)
+    is_space = spaced == ord(" ")
+    is_space[1:] &= is_space[:-1].copy()
+    is_space[:1] = False
+    return [line.strip(b" ") for line in spaced[~is_space].tobytes().split(_BETWEEN)]
 
 
 def join_words(prompt: bytes, answer: bytes) -> bytes:

@@ -2,6 +2,9 @@
 
 ItemResult ─► groups (task or subset, language, format, instruction) ─► Score
                └► totals and weights by cluster ─► standard error, bootstrap interval
+
+A cluster is a fact with all that asks it, in whatever wording, language and format; where no fact
+is told, a question in all its formats, or a conversation.
 """
 
 from collections import defaultdict
@@ -19,8 +22,8 @@ from minilingua.evaluation.scores import ALL
 
 Group = tuple[str, str, str | None, str | None]
 """Task (subset included), language, answer format, instruction language."""
-Cluster = tuple[str, str]
-"""Language and item."""
+Cluster = tuple[str | None, str]
+"""None and the fact; language and item where no fact is told."""
 
 _DIGITS = 6
 """Of an interval's ends: the number of BLAS threads must not show in the report."""
@@ -43,9 +46,13 @@ class Column:
 
     sums: dict[int, list[float]] = field(default_factory=dict)
     """Index of the cluster ─► total, weight."""
+    items: set[tuple[str, str]] = field(default_factory=set)
+    """Language and name of what was added with a weight."""
 
-    def add(self, cluster: int, total: float, weight: float) -> None:
+    def add(self, cluster: int, item: tuple[str, str], total: float, weight: float) -> None:
         """Adds an item."""
+        if weight:
+            self.items.add(item)
         entry = self.sums.setdefault(cluster, [0.0, 0.0])
         entry[0] += total
         entry[1] += weight
@@ -70,18 +77,24 @@ class Table:
     columns: dict[tuple[Group, str], Column] = field(default_factory=dict)
     """(group, metric) ─► figure."""
 
-    def add(self, result: ItemResult) -> None:
-        """Adds an item to every group that it counts in."""
-        name = (result.language, result.item)
+    def add(self, result: ItemResult, fact: str | None) -> None:
+        """Adds an item to every group that it counts in.
+
+        Args:
+            result: the item.
+            fact: what it asks, where that is known.
+        """
+        item = (result.language, result.item)
+        name = item if fact is None else (None, fact)
         cluster = self.clusters.setdefault(name, len(self.clusters))
         for group in groups_of(result):
             for metric, (total, weight) in result.values.items():
                 column = self.columns.setdefault((group, metric), Column())
-                column.add(cluster, total, weight)
+                column.add(cluster, item, total, weight)
 
     def strata(self) -> list[int]:
-        """Returns a number for the language of each cluster."""
-        numbers: dict[str, int] = {}
+        """Returns a number for the language of each cluster; facts, in several, have their own."""
+        numbers: dict[str | None, int] = {}
         return [numbers.setdefault(language, len(numbers)) for language, _ in self.clusters]
 
 
@@ -96,7 +109,7 @@ def score_items(results: Iterable[ItemResult], seed: int, resamples: int) -> lis
     tables: defaultdict[tuple[str, str], Table] = defaultdict(Table)
     ordered = sorted(results, key=lambda r: (r.model, r.task, r.language, r.item))
     for result in ordered:
-        tables[result.model, result.task].add(result)
+        tables[result.model, result.task].add(result, result.fact)
     scores: list[Score] = []
     for (model, task), table in tables.items():
         # The same draws for every model: the seed does not name it.

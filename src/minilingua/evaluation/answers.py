@@ -3,17 +3,17 @@
     "**B.** because .."  letter ─► B        "The answer is (2)."  number ─► 2
     "Answer: Oulu town"  text ─► Oulu town  "A or B"              letter ─► none
 
-Tried in turn, until one step finds exactly one candidate:
+Letters and numbers are found by ``labels``. Texts, tried in turn until one step finds exactly one:
 
     1. the whole answer, without quotes, brackets, mark-up and full stops
-    2. what it begins with: a letter or number in front of a delimiter, an option's whole text
-    3. what follows the last "answer", "Antwort", "respuesta", .. in any of our languages
-    4. the only candidate that stands in the first line
-    5. the only candidate that stands anywhere
+    2. the only option in the first line
+    3. the only one behind the last "answer", "Antwort", "respuesta", .. in any of our languages
+    4. the only one that stands anywhere
 
 A text that contains another one is the longer one only: "Guinea-Bissau" does not name "Guinea".
-Where letters are asked for, an answer that spells just one option out is that option as well; and
-letters of other scripts that look like a Latin one count as it, for the prompts show Latin ones.
+Options that are said again, each on a line, are no answer. Where a letter or number is asked for,
+an answer that spells just one option out is that option as well; a lone label somewhere in a
+sentence that spells another option out is none.
 """
 
 import re
@@ -21,20 +21,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from minilingua.core.records import AnswerFormat
+from minilingua.evaluation.labels import WRAPPING, find_labels, last_cue, only_label
 
-_LOOK_ALIKES = str.maketrans("АВСЕНКМОРТХΑΒΕΖΗΙΚΜΝΟΡΤΧ", "ABCEHKMOPTXABEZHIKMNOPTX")
-"""Cyrillic and Greek capitals ─► the Latin ones that they look like."""
-
-_CUES = (
-    "answer", "choice", "option", "antwort", "lösung", "respuesta", "opción", "réponse", "choix",
-    "risposta", "scelta", "resposta", "opção", "antwoord", "keuze", "odpowiedź", "odpowiedz",
-    "odpověď", "volba", "отговор", "отговорът", "απάντηση", "επιλογή", "vastaus", "vaihtoehto",
-    "svar", "svaret", "alternativ",
-)  # fmt: skip
-_CUE = re.compile(rf"\b(?:{'|'.join(_CUES)})\b", re.IGNORECASE)
-
-_WRAPPING = " \t\r\n\"'`*_()[]{}<>«»„“”‘’‚.,:;!?…#-–—"
 _SPACES = re.compile(r"\s+")
+_BULLET = re.compile(r"^\s*(?:\(?\w[).:\]]|[-*•–])\s+")
+"""What may stand in front of an option in a list."""
 
 
 def extract(
@@ -50,33 +41,13 @@ def extract(
     """
     if answer_format == "text":
         return _find_text(answer, options)
-    found = _find_label(answer, candidates)
-    if found is None and answer_format == "letter":
-        stripped = answer.strip(_WRAPPING)
-        if len(stripped) == 1:  # a lone "b" is an answer, "a" within a sentence is a word
-            found = _find_label(stripped.upper(), candidates)
-    return _find_text(answer, options) if found is None else found
-
-
-def _find_label(answer: str, labels: Sequence[str]) -> int | None:
-    text = unicodedata.normalize("NFKC", answer)
-    if all(len(label) == 1 and label.isalpha() for label in labels):
-        text = _translate_lone_letters(text)
-    whole = text.strip(_WRAPPING)
-    if whole in labels:
-        return labels.index(whole)
-    alternatives = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
-    label = re.compile(rf"(?<![\w])({alternatives})(?![\w])")
-    leading = re.match(rf"[^\w]*({alternatives})(?=\s*[).:\]\-–—,*\n])", text)
-    if leading:
-        return labels.index(leading[1])
-    after_cue = text[_last_cue(text) :]
-    first_line = next((line for line in text.splitlines() if line.strip()), "")
-    for part in (after_cue if after_cue != text else "", first_line, text):
-        named = {match[1] for match in label.finditer(part)}
-        if len(named) == 1:
-            return labels.index(named.pop())
-    return None
+    named = find_labels(answer, candidates)
+    if named:
+        return named.pop() if len(named) == 1 else None
+    spelled, label = _find_text(answer, options), only_label(answer, candidates)
+    if spelled is None or label is None:
+        return label if spelled is None else spelled
+    return spelled if spelled == label else None
 
 
 def _find_text(answer: str, options: Sequence[str]) -> int | None:
@@ -91,12 +62,21 @@ def _find_text(answer: str, options: Sequence[str]) -> int | None:
     if answer_plain in texts:
         return texts.index(answer_plain)
     first_line = next((line for line in lines if line), "")
-    after_cue = _plain(answer[_last_cue(answer) :]) if _last_cue(answer) else ""
-    for part in (first_line, after_cue, answer_plain):
+    cue = last_cue(answer)
+    after_cue = _plain(answer[cue:]) if cue else ""
+    parts = (first_line, after_cue, answer_plain)
+    for part in (after_cue,) if _is_list(answer, texts) else parts:
         named = _named(part, texts)
         if len(named) == 1:
             return named.pop()
     return None
+
+
+def _is_list(answer: str, texts: Sequence[str]) -> bool:
+    """Tells whether an answer says the options again, each on a line, or begins to."""
+    lines = answer.splitlines()
+    alone = {_plain(_BULLET.sub("", line)) for line in lines} & set(texts)
+    return len(alone) > 1 or (len(alone) == 1 and sum(bool(_BULLET.match(n)) for n in lines) > 1)
 
 
 def _named(text: str, options: Sequence[str]) -> set[int]:
@@ -111,18 +91,9 @@ def _named(text: str, options: Sequence[str]) -> set[int]:
     return named
 
 
-def _last_cue(text: str) -> int:
-    """Returns where the last cue ends, or 0 without one."""
-    return max((match.end() for match in _CUE.finditer(text)), default=0)
-
-
-def _translate_lone_letters(text: str) -> str:
-    return re.sub(r"(?<!\w)\w(?!\w)", lambda match: match[0].translate(_LOOK_ALIKES), text)
-
-
 def _plain(text: str) -> str:
     """Returns a text in lower case, without what wraps it and with single spaces."""
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip(_WRAPPING)
+    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip(WRAPPING)
 
 
 def share_of_repetition(tokens: Sequence[int], size: int = 4) -> float | None:

@@ -4,7 +4,8 @@
     items of the right side ─┴► differences ─► interval (bootstrap), p (paired randomization)
                                               └► q: false discovery rate over the languages
 
-Sides are compared on the items that both answered; what only one has is counted. Comparisons over
+Sides are compared on the items that both answered; what only one has is counted. Losses per token
+are left out where the two have other tokenizers: bits per byte compare those. Comparisons over
 all languages are tested as they are; those of single languages are corrected for their number
 (Benjamini and Hochberg, "Controlling the False Discovery Rate", 1995).
 """
@@ -52,6 +53,9 @@ class Comparison:
     """What guessing would score on the same items."""
     n: int
     """Questions or conversations compared."""
+    draws: int | None = None
+    """Facts behind them, which are what is drawn; a question of no known fact is one. None in files
+    of before it was counted."""
 
     @property
     def verdict(self) -> str:
@@ -93,8 +97,11 @@ def compare(
         raise DataError("the two evaluations have no item in common: there is nothing to compare")
     tables: defaultdict[str, tuple[Table, Table]] = defaultdict(lambda: (Table(), Table()))
     for identity in common:
-        for table, side in zip(tables[identity[0]], sides, strict=True):
-            table.add(side[identity])
+        results = [side[identity] for side in sides]
+        # Evaluations of before facts were noted have none: both sides need the same clusters.
+        fact = next((result.fact for result in results if result.fact is not None), None)
+        for table, result in zip(tables[identity[0]], results, strict=True):
+            table.add(result, fact)
     found = [
         comparison
         for task, pair in tables.items()
@@ -127,6 +134,8 @@ def _of_task(
         if other is None or METRICS[metric].better is None or group[3] not in {None, ALL}:
             continue
         one, two = column.arrays(len(strata)), other.arrays(len(strata))
+        if METRICS[metric].is_per_token and not np.array_equal(one[1], two[1]):
+            continue  # other tokenizers
         present = np.flatnonzero((one[1] > 0) | (two[1] > 0))
         if not one[1].any() or not two[1].any():
             continue
@@ -134,7 +143,6 @@ def _of_task(
         values = [ratio(*side)[0] for side in (one, two)]
         low, high = difference_interval(counts[:, present], one, two)
         certain = len(present) < 2 or not np.isfinite([low, high]).all()
-        names = [str(part) for part in (*group, metric)]
         yield Comparison(
             task=group[0],
             language=group[1],
@@ -145,10 +153,12 @@ def _of_task(
             difference=values[1] - values[0],
             low=None if certain else round(low, _DIGITS),
             high=None if certain else round(high, _DIGITS),
-            p=paired_test(one, two, resamples, generator(seed, "compare", "test", *names)),
+            # The same exchanges for all: the same items in two groups have the same p.
+            p=paired_test(one, two, resamples, generator(seed, "compare", "test")),
             q=1.0,
             chance=_chance(left.columns, group, metric),
-            n=len(present),
+            n=len(column.items | other.items),
+            draws=len(present),
         )
 
 

@@ -12,7 +12,7 @@ ends of turns, over its bytes in UTF-8. A loss is a ratio of sums over conversat
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class Passage:
     id: str
     """The conversation's id."""
     language: str
+    fact: str | None = None
+    """What is asked, in whatever wording or language; None where the source does not tell."""
     prompt: npt.NDArray[np.int64]
     """[p] token ids, at least one: the first token of all is given, not predicted."""
     answer: npt.NDArray[np.int64]
@@ -58,8 +60,16 @@ def open_split(split: Split, languages: Iterable[str]) -> dict[str, TokenFile]:
     return {language: open_token_file(TOKENS / split / language) for language in languages}
 
 
-def passages_of(files: Mapping[str, TokenFile]) -> list[Passage]:
-    """Returns the conversations that have supervised tokens, in the order of the files."""
+def passages_of(
+    files: Mapping[str, TokenFile], facts: Mapping[str, str | None] | None = None
+) -> list[Passage]:
+    """Returns the conversations that have supervised tokens, in the order of the files.
+
+    Args:
+        files: by language.
+        facts: id of a conversation ─► its fact, where that is known.
+    """
+    facts = facts or {}
     passages = []
     for language, file in files.items():
         for row in range(len(file)):
@@ -73,6 +83,7 @@ def passages_of(files: Mapping[str, TokenFile]) -> list[Passage]:
                 Passage(
                     id=conversation.id,
                     language=language,
+                    fact=facts.get(conversation.id),
                     prompt=tokens[:cut],
                     answer=tokens[cut:],
                     mask=conversation.loss_mask[cut:] != 0,
@@ -98,13 +109,7 @@ def with_shuffled_prompts(passages: Sequence[Passage], seed: int) -> list[Passag
         if len(members) > 1:
             rng = generator(seed, "evaluate", "shuffled_prompts", language)
             shuffled += [
-                Passage(
-                    id=passage.id,
-                    language=language,
-                    prompt=members[other].prompt,
-                    answer=passage.answer,
-                    mask=passage.mask,
-                )
+                replace(passage, prompt=members[other].prompt)
                 for passage, other in zip(members, derangement(len(members), rng), strict=True)
             ]
     return shuffled
@@ -202,6 +207,7 @@ def loss_items(
                 instruction_language=None,
                 subsets=(),
                 values=values,
+                fact=passage.fact,
             )
         )
     return results

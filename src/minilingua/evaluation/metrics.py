@@ -13,6 +13,8 @@ class Metric:
     """For tables and plots."""
     better: Literal["higher", "lower"] | None
     """None: neither, such as chance."""
+    is_per_token: bool = False
+    """Its weight is a number of tokens: it compares nothing between two tokenizers."""
 
 
 METRICS: dict[str, Metric] = {
@@ -26,7 +28,12 @@ METRICS: dict[str, Metric] = {
         Metric(name="chance", label="chance", better=None),
         # Generated answers in which no candidate, or more than one, was found: counted as wrong.
         Metric(name="unparsable", label="unparsable answers", better="lower"),
-        Metric(name="nats_per_supervised_token", label="loss (nats/token)", better="lower"),
+        Metric(
+            name="nats_per_supervised_token",
+            label="loss (nats/token)",
+            better="lower",
+            is_per_token=True,
+        ),
         # Comparable between models with other tokenizers.
         Metric(name="bits_per_byte", label="bits per byte", better="lower"),
         # Open answers: ended by the stop token before the limit.

@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minilingua.core.errors import CheckpointError
-from minilingua.core.files import require
+from minilingua.core.files import read_json, require
 from minilingua.evaluation.result_log import ResultLog
 
 THREADS = 2
@@ -35,6 +35,9 @@ THREADS = 2
 
 _LOGITS_AT_ONCE = 1 << 24
 """Elements of the largest logits tensor: 64 MiB in fp32."""
+
+_LONGEST_REASON = 200
+"""Characters of another library's message."""
 
 _PADDING = -1
 """Branch number of padding; 0 is the prefix, branches count from 1."""
@@ -97,30 +100,41 @@ def load_model(path: Path, made_by: str, vocab_size: int) -> Any:
 
     Raises:
         MissingInputError: no config.json or weights.
-        CheckpointError: not a Llama model, too small a vocabulary, tensors missing or unknown, or
-            weights that are not finite.
+        DataError: config.json is no JSON.
+        CheckpointError: not a Llama model, too small a vocabulary, tensors missing, unknown or of
+            another shape, a damaged file, or weights that are not finite.
     """
-    require(path / "config.json", made_by)
+    kind = read_json(path / "config.json", made_by).get("model_type")
     if not any((path / name).exists() for name in _WEIGHT_FILES):
         require(path / _WEIGHT_FILES[0], made_by)
     # The model module, not the package's Auto classes: they import every architecture.
-    from transformers.models.llama import LlamaConfig, LlamaForCausalLM
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.models.llama import LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     disable_progress_bar()  # a bar of milliseconds between our own
-    kind = LlamaConfig.get_config_dict(path)[0].get("model_type")
+    set_verbosity_error()  # what it finds is told below, in a line
     if kind != "llama":
         raise CheckpointError(
             f"{path / 'config.json'}: model_type is {kind!r}; only 'llama' is scored"
         )
-    model, loading = LlamaForCausalLM.from_pretrained(
-        path,
-        dtype=torch.float32,
-        attn_implementation="sdpa",
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+    try:
+        model, loading = LlamaForCausalLM.from_pretrained(
+            path,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told of below
+        )
+    except Exception as error:  # a configuration can be wrong in any way, a file damaged
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+        raise CheckpointError(f"{path}: transformers cannot load it: {reason}") from error
+    if mismatched := sorted(loading.get("mismatched_keys") or ()):
+        name, found, expected = mismatched[0]
+        raise CheckpointError(
+            f"{path}: {name} has shape {list(found)}, config.json implies {list(expected)}"
+        )
+    for problem in ("missing_keys", "unexpected_keys"):
         if names := sorted(map(str, loading.get(problem) or ())):
             raise CheckpointError(f"{path}: {problem.replace('_', ' ')} in the weights: {names[0]}")
     if model.config.vocab_size < vocab_size:

@@ -53,6 +53,8 @@ class Question:
     prompt: tuple[Message, ...]
     """The turns before the answer."""
     choice: Choice
+    fact: str | None
+    """What is asked, in whatever wording or language; None where the source does not tell."""
     seen: bool | None
     """Whether the training split has its fact; None where the source does not tell facts."""
 
@@ -121,6 +123,7 @@ def _questions_of_language(
             language=language,
             prompt=example.messages[:-1],
             choice=choice,
+            fact=example.fact,
             seen=None if example.fact is None else example.fact in seen_facts,
         )
         # Two sources may ask the same question: it counts once.
@@ -251,4 +254,5 @@ def _result(
         instruction_language=question.instruction,
         subsets=subsets,
         values=values,
+        fact=question.fact,
     )

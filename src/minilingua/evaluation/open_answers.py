@@ -32,6 +32,8 @@ class OpenPrompt:
     """The turns before the answer."""
     reference: str
     """The answer in the data."""
+    fact: str | None = None
+    """What is asked, in whatever wording or language; None where the source does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def _open_prompt(conversation: Conversation) -> OpenPrompt:
         language=conversation.language,
         prompt=tuple(prompt),
         reference=answer.content,
+        fact=conversation.fact,
     )
 
 
@@ -106,6 +109,7 @@ def judge_answers(
             instruction_language=None,
             subsets=(),
             values=_values(prompt.language, answer, text),
+            fact=prompt.fact,
         )
         for prompt, answer, text in zip(prompts, answers, texts, strict=True)
     ]

@@ -19,6 +19,8 @@ from minilingua.core.records import Message
 from minilingua.evaluation.model import Request
 
 # Private-use characters: no data set has them and no template looks for them.
+_LONGEST_REASON = 200
+"""Characters of another library's message."""
 _PLACEHOLDER = "\ue000{}\ue001"
 _PLACEHOLDERS = re.compile("\ue000(\\d+)\ue001")
 
@@ -34,12 +36,19 @@ class PromptEncoder:
 
         Raises:
             MissingInputError: there is no tokenizer.
-            DataError: it has no chat template.
+            DataError: it cannot be read, or has no chat template.
         """
         require(path / "tokenizer.json", made_by="minilingua tokenizer")
         from transformers import PreTrainedTokenizerFast
 
-        self.tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
+        self.tokenizer: Any
+        try:
+            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
+        except Exception as error:  # damaged files raise nearly anything, Rust's Exception too
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+            raise DataError(
+                f"{path}: transformers cannot read its tokenizer files: {reason}"
+            ) from error
         self.path = path
         if not self.tokenizer.chat_template:
             raise DataError(

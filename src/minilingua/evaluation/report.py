@@ -10,6 +10,7 @@ from rich.table import Table
 
 from minilingua.core.languages import LANGUAGES
 from minilingua.evaluation.comparison import Compared, Comparison
+from minilingua.evaluation.headline import told_interval, told_p, totals
 from minilingua.evaluation.open_answers import WrittenAnswer
 from minilingua.evaluation.scores import ALL
 
@@ -19,25 +20,6 @@ _LANGUAGE_COLUMNS: tuple[tuple[str, str, str, str | None], ...] = (
     ("bits/byte", "loss", "bits_per_byte", None),
 )
 """Title, task, metric and answer format."""
-_TOTALS: tuple[tuple[str, str, str, str | None], ...] = (  # label, task, metric, format
-    ("text, all questions", "mcqa", "accuracy", "text"),
-    ("text, facts seen in training", "mcqa_seen_facts", "accuracy", "text"),
-    ("text, facts never seen", "mcqa_unseen_facts", "accuracy", "text"),
-    ("text, without contaminated", "mcqa_uncontaminated", "accuracy", "text"),
-    ("letter, all questions", "mcqa", "accuracy", "letter"),
-    ("number, all questions", "mcqa", "accuracy", "number"),
-    ("generated, text", "mcqa_generated", "accuracy", "text"),
-    ("generated, letter", "mcqa_generated", "accuracy", "letter"),
-    ("generated, number", "mcqa_generated", "accuracy", "number"),
-    ("generated, unparsable", "mcqa_generated", "unparsable", ALL),
-    ("loss", "loss", "nats_per_supervised_token", None),
-    ("loss, prompts shuffled", "loss_shuffled_prompts", "nats_per_supervised_token", None),
-    ("loss, unigram baseline", "unigram_loss", "nats_per_supervised_token", None),
-    ("bits per byte", "loss", "bits_per_byte", None),
-    ("open answers that stop", "answers", "stop_rate", None),
-    ("open answers, repetition", "answers", "repetition", None),
-    ("open answers, wrong language", "answers", "wrong_language", None),
-)
 _SHOWN_ANSWERS = 3
 _WIDTH = 130
 _MARKS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "no difference shown": ""}
@@ -116,12 +98,7 @@ def difference_table(comparisons: Sequence[Comparison], left: str, right: str) -
     for title in ("n", "chance", escape(left), escape(right), "difference", "95 %", "p"):
         table.add_column(title, justify="right")
     table.add_column("")
-    index = {(c.task, c.metric, c.answer_format): c for c in comparisons if c.language == ALL}
-    for label, task, metric, answer_format in _TOTALS:
-        found = index.get((task, metric, answer_format))
-        if found is None:
-            continue
-        interval = "" if found.low is None else f"{found.low:+.3f}..{found.high:+.3f}"
+    for label, found in totals(comparisons):
         table.add_row(
             label,
             str(found.n),
@@ -129,8 +106,8 @@ def difference_table(comparisons: Sequence[Comparison], left: str, right: str) -
             _number(found.left),
             _number(found.right),
             f"{found.difference:+.3f}",
-            interval,
-            f"{found.p:.3f}",
+            told_interval(found),
+            told_p(found.p),
             _MARKS[found.verdict],
         )
     return table

@@ -1,8 +1,9 @@
 """How sure a figure is: cluster bootstrap, its standard error, and a paired randomization test.
 
-A figure is a ratio of sums over clusters c, total_c / weight_c. A cluster is a question, in all
-its forms, or a conversation: forms of one question are answered alike, and counting them as
-independent would promise more than the data holds (Miller, "Adding Error Bars to Evals", 2024).
+A figure is a ratio of sums over clusters c, total_c / weight_c. A cluster is a fact in all the
+wordings, languages and formats that ask it, or, where no fact is told, a question or conversation:
+forms of one question are answered alike, and counting them as independent would promise more than
+the data holds (Miller, "Adding Error Bars to Evals", 2024).
 
     standard error   delta method: residuals e_c = total_c - ratio * weight_c,
                      sqrt(k / (k - 1) * sum e_c^2) / sum weight_c over k clusters

@@ -20,7 +20,8 @@ from minilingua.core.errors import RunBusyError
 from minilingua.core.files import canonical_json
 
 LOGS = Path("runs/evaluation")
-_WAIT_S = 30
+_QUIET_S = 300.0
+"""Another process that has added nothing for so long is not waited for any longer."""
 
 
 class ResultLog:
@@ -63,22 +64,46 @@ class ResultLog:
 def result_log(used: set[str], **depends_on: Any) -> Iterator[ResultLog]:
     """Opens the log of some work for the block; no other process can meanwhile.
 
+    One that does the same work, as when a killed DVC has left it, is waited for as long as it adds
+    results, which are then used.
+
     Args:
         used: gets the name of the log, for ``forget_others``.
         depends_on: everything that the results depend on, as JSON.
 
     Raises:
-        RunBusyError: another process does the same work.
+        RunBusyError: another process does the same work, and has come to a stand.
     """
     digest = hashlib.sha256(canonical_json(depends_on).encode()).hexdigest()[:16]
     used.add(digest)
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / f"{digest}.jsonl"
+    with _held(path):
+        yield ResultLog(path)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    lock = FileLock(path.with_suffix(".lock"))
+    size = _size(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_QUIET_S)
+        except Timeout as error:
+            if (now := _size(path)) == size:
+                raise RunBusyError(
+                    f"{path} is held by another evaluation of the same models, which has added "
+                    f"nothing for {_QUIET_S:.0f} s: end it, or wait for it"
+                ) from error
+            size = now
     try:
-        with FileLock(path.with_suffix(".lock"), timeout=_WAIT_S):
-            yield ResultLog(path)
-    except Timeout as error:
-        raise RunBusyError(f"{path} is held by another evaluation of the same models") from error
+        yield
+    finally:
+        lock.release()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def forget_others(used: set[str]) -> None:

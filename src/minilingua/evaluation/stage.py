@@ -152,10 +152,10 @@ def _prepare(params: Params) -> _Work:
     questions = load_questions(languages, params.evaluate.max_items)
     generated = generated_questions(questions, params.evaluate.generated_items)
     open_prompts = load_open_prompts(languages, params.evaluate.open_prompts)
-    passages = passages_of(open_split("test", languages))
+    conversations = [c for language in languages for c in read_conversations("test", language)]
+    passages = passages_of(open_split("test", languages), {c.id: c.fact for c in conversations})
     if not passages:
         raise DataError(f"{TOKENS / 'test'} holds no supervised token to measure a loss on")
-    conversations = [c for language in languages for c in read_conversations("test", language)]
     _check_prompts(encoder, conversations, passages)
     shuffled = with_shuffled_prompts(passages, params.seed)
     return _Work(

@@ -31,6 +31,7 @@ from minilingua.images.sif import (
 
 TAG = "minilingua:latest"
 SIF = Path("minilingua.sif")
+_BASE_LABEL = "org.opencontainers.image.base.digest"
 _LOCK_LABEL = "minilingua.lock.sha256"
 
 
@@ -124,6 +125,11 @@ def _verify(arguments: argparse.Namespace) -> None:
                 arguments.lock,
             )
             check(client, image)
+    if labels.get(_BASE_LABEL) != lock.base.pin:
+        raise LaunchError(
+            f"{arguments.image} was built on the base {labels.get(_BASE_LABEL)}, but "
+            f"{arguments.lock} pins {lock.base.pin}"
+        )
     if labels.get(_LOCK_LABEL) != sha256_file(RECIPE_LOCK):
         raise LaunchError(
             f"{arguments.image} was built from another {RECIPE_LOCK}; "

@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import docker
@@ -52,12 +53,13 @@ def resolve_base(client: DockerClient, name: str) -> Base:
     An image that is in no registry is pinned by its id.
 
     Raises:
-        LaunchError: there is no such image.
+        LaunchError: there is no such image, or it is for another kind of machine.
     """
     try:
         image = client.images.pull(name) if _is_remote(name) else client.images.get(name)
     except ImageNotFound as error:
         raise LaunchError(f"there is no image {name!r}: {_reason(error)}") from error
+    require_architecture(str(image.attrs.get("Architecture")), name)
     digests = [
         digest.partition("@")[2]
         for digest in image.attrs.get("RepoDigests") or ()
@@ -128,7 +130,7 @@ def check(client: DockerClient, image: Image) -> None:
         container.remove(force=True)
 
 
-def require_architecture(found: str, image: str) -> None:
+def require_architecture(found: str, image: str | Path) -> None:
     """Compares an image's architecture with this machine's.
 
     Raises:

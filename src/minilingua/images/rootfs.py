@@ -1,7 +1,8 @@
 """One digest for the root file system of an image, whatever format the image has.
 
-It covers names, types, modes, link targets and contents of all that the image ships; not times and
-owners, nor what a container engine puts there when it starts the image.
+It covers names, types, modes, link targets and contents of what the image ships and everybody may
+read: what is for root alone depends on who looks. It leaves out times and owners, and what a
+container engine puts there when it starts the image.
 """
 
 import hashlib
@@ -19,7 +20,10 @@ _VOLATILE = frozenset({"dev", "proc", "run", "sys", "tmp"})
 _FORMAT = frozenset({".dockerenv", ".singularity.d", ".exec", ".run", ".shell", ".test"})
 """What a format adds at the root."""
 _STARTED = frozenset(
-    {"environment", "singularity", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"}
+    {
+        *("environment", "singularity", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"),
+        *("etc/passwd", "etc/group"),  # Apptainer adds the user who looks
+    }
 )
 """What is written or linked when a container is made."""
 
@@ -28,13 +32,17 @@ def rootfs_digest(tar: IO[bytes]) -> str:
     """Returns ``sha256:..`` of a root file system given as an uncompressed tar stream."""
     entries: dict[str, str] = {}
     contents: dict[str, str] = {}
+    hidden: list[str] = []
     with (
         tarfile.open(fileobj=tar, mode="r|", errorlevel=2) as archive,
         tqdm(unit="B", unit_scale=True, desc="digest", disable=None) as bar,
     ):
         for member in archive:
             name = PurePosixPath(member.name).as_posix().removeprefix("/")
-            if not _is_shipped(name):
+            if not _is_shipped(name) or name.startswith(tuple(hidden)):
+                continue
+            if not _is_for_all(member):
+                hidden += [f"{name}/"] if member.isdir() else []
                 continue
             if member.isreg():
                 stream = archive.extractfile(member)
@@ -53,10 +61,16 @@ def _is_shipped(name: str) -> bool:
     return name not in {"", "."} | _STARTED and top not in _VOLATILE | _FORMAT
 
 
+def _is_for_all(member: tarfile.TarInfo) -> bool:
+    if member.isdir():
+        return member.mode & 0o005 == 0o005
+    return bool(member.mode & 0o004) or not (member.isreg() or member.islnk())
+
+
 def _describe(member: tarfile.TarInfo, name: str, contents: dict[str, str]) -> str:
-    if member.islnk():  # another name of a file that has been seen
+    if member.islnk():  # another name of a file that has been seen, or is not for everybody
         target = PurePosixPath(member.linkname).as_posix().removeprefix("/")
-        contents[name] = contents[target]
+        contents[name] = contents.get(target, "")
     if name in contents:
         return f"file {member.mode & _MODE:o} {contents[name]}"
     if member.issym():

@@ -19,6 +19,9 @@ from minilingua.images.docker_image import require_architecture
 from minilingua.images.lock import ImageLock, Sif
 from minilingua.images.rootfs import rootfs_digest
 
+_MAGIC_AT = 32
+"""Where a SIF's magic begins; its version (3 bytes) and architecture (3 bytes) follow."""
+_ARCHITECTURES = {b"02": "amd64", b"04": "arm64", b"06": "ppc64le", b"12": "riscv64"}
 DEFINITION = "containers/minilingua.def"
 # Level 1 packs 20 GB in minutes; higher levels save little on libraries.
 _SQUASH = ("--mksquashfs-args", "-comp zstd -Xcompression-level 1")
@@ -101,8 +104,22 @@ def sif_labels(path: Path) -> dict[str, str]:
         labels: dict[str, str] = json.loads(result["message"][0])["data"]["attributes"]["labels"]
     except (ValueError, KeyError, TypeError) as error:
         raise LaunchError(f"{path}: has no labels that can be read") from error
-    require_architecture(labels.get("org.label-schema.build-arch", ""), str(path))
+    require_sif_architecture(path)
     return labels
+
+
+def require_sif_architecture(path: Path) -> None:
+    """Reads for which kind of machine a SIF was built, from its header.
+
+    Raises:
+        LaunchError: not for this one, or the file is no SIF.
+    """
+    with path.open("rb") as stream:
+        header = stream.read(_MAGIC_AT + 16)
+    magic, code = header[_MAGIC_AT : _MAGIC_AT + 10], header[_MAGIC_AT + 13 :][:2]
+    if magic != b"SIF_MAGIC\0":
+        raise LaunchError(f"{path}: is no SIF")
+    require_architecture(_ARCHITECTURES.get(code, f"code {code.decode(errors='replace')}"), path)
 
 
 def sif_rootfs(path: Path) -> str:
@@ -111,8 +128,11 @@ def sif_rootfs(path: Path) -> str:
     Raises:
         LaunchError: it cannot be read as a whole.
     """
-    command = [find_apptainer(), "--silent", "exec", "--containall", "--no-mount", "tmp", str(path)]
-    command += ["tar", "--create", "--one-file-system", "--directory=/", "--file=-", "."]
+    # Nothing of this machine, nor mount points for it; unreadable files are no part of the digest.
+    command = [find_apptainer(), "--silent", "exec", "--containall", "--pwd", "/"]
+    command += ["--no-mount", "tmp,home,cwd,bind-paths", str(path)]
+    command += ["tar", "--create", "--one-file-system", "--ignore-failed-read"]
+    command += ["--directory=/", "--file=-", "."]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603 - fixed arguments
         assert process.stdout is not None
         assert process.stderr is not None

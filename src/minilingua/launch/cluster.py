@@ -33,6 +33,8 @@ LauncherName = Literal["local", "slurm"]
 ContainerName = Literal["bare", "apptainer", "docker"]
 StageName = Literal["data", "train", "convert", "evaluate", "pipeline"]
 
+_WITHOUT_GPUS = frozenset({"data", "pipeline"})
+"""Scripts that run data stages, which have no place on a GPU partition."""
 _TIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d{2}):(\d{2})")
 _MEMORY = re.compile(r"\d+[MGT]")
 
@@ -44,6 +46,13 @@ def _as_tuple(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
+Word = Annotated[str, Field(pattern=r"^[\w.,:+-]+$")]
+"""A name of Slurm's: one word, so that a directive holds what it says and nothing else."""
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+Variables = Annotated[tuple[Variable, ...], BeforeValidator(_as_tuple)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(_as_tuple)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -51,7 +60,7 @@ class _Section(BaseModel):
 class Resources(_Section):
     """What a job of one stage asks for."""
 
-    partition: str
+    partition: Word
     time: str
     """Limit of one attempt, ``[D-]HH:MM:SS``. A training that is not finished requeues itself."""
     cpus: Annotated[int, Field(ge=1)]
@@ -61,7 +70,7 @@ class Resources(_Section):
     nodes: Annotated[int, Field(ge=1)] = 1
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs of one node; a training has one task a GPU."""
-    gpu_type: str | None = None
+    gpu_type: Word | None = None
     """As the partition calls it, such as ``h200``."""
     tasks: Annotated[int, Field(ge=1)] | None = None
     """Tasks of one node; by default one a GPU, or one."""
@@ -92,8 +101,8 @@ class Slurm(_Section):
     """How jobs are submitted."""
 
     stages: dict[StageName, Resources]
-    account: str | None = None
-    gpu_partitions: Names = ()
+    account: Word | None = None
+    gpu_partitions: Words = ()
     """Partitions that jobs without GPUs have to keep away from."""
     modules: Names = ()
     """Environment modules that a job loads."""
@@ -105,6 +114,11 @@ class Slurm(_Section):
     @model_validator(mode="after")
     def _stages_are_where_they_may_be(self) -> "Slurm":
         for name, resources in self.stages.items():
+            if name in _WITHOUT_GPUS and resources.gpus:
+                raise ValueError(
+                    f"stages.{name}: runs data stages, which need no GPU, and asks for "
+                    f"{resources.gpus}; train, convert and evaluate are jobs of their own"
+                )
             if resources.gpus == 0 and resources.partition in self.gpu_partitions:
                 raise ValueError(
                     f"stages.{name}: asks for no GPU, but {resources.partition} is a GPU partition"
@@ -130,7 +144,7 @@ class Cluster(_Section):
     """Give containers the machine's GPUs."""
     binds: Names = ()
     """Directories that containers see at the same path, besides the checkout."""
-    environment: Names = ()
+    environment: Variables = ()
     """Variables that containers are given; no others."""
     scratch: str | None = None
     """Directory for caches and temporary files of containers; by default ``runs/scratch``."""
@@ -244,6 +258,8 @@ def _explain(item: Any) -> str:
             f"{key}: unknown {what} {found!r}; allowed: {', '.join(allowed)}"
             f"{did_you_mean(str(found), allowed)}"
         )
+    if kind == "string_pattern_mismatch":
+        return f"{key}: expected one word of letters and digits, found {found!r}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
 

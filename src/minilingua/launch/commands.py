@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from minilingua.core.errors import LaunchError
+from minilingua.core.errors import LaunchError, did_you_mean
 from minilingua.core.files import write_text
+from minilingua.core.languages import LANGUAGES
 from minilingua.launch.cluster import (
     CLUSTERS,
     Cluster,
@@ -15,7 +16,9 @@ from minilingua.launch.cluster import (
     cluster_file,
     read_cluster,
 )
-from minilingua.launch.sbatch import JOBS, Place, render, render_array
+from minilingua.launch.job_arrays import render_data, render_tokenize
+from minilingua.launch.sbatch import render
+from minilingua.launch.script import JOBS, Place
 from minilingua.launch.slurm_client import cancel as cancel_job
 from minilingua.launch.slurm_client import find_by_name, job_state, require_slurm
 from minilingua.launch.submission import all_submissions
@@ -23,6 +26,8 @@ from minilingua.sources.spec import load_specs
 
 SCRIPTS = Path("slurm")
 STAGES: tuple[StageName, ...] = ("train", "convert", "evaluate", "pipeline")
+_SUBMITTED = ("train", "convert", "evaluate")
+"""Stages that `dvc repro` runs as jobs."""
 
 
 def scripts(name: str, cluster: Cluster) -> dict[str, str]:
@@ -38,7 +43,8 @@ def scripts(name: str, cluster: Cluster) -> dict[str, str]:
         )
         texts[f"{stage}.sbatch"] = render(stage, cluster, place, source)
     on_hub = [name for name, spec in load_specs().items() if spec.repositories]
-    texts["data.sbatch"] = render_array(cluster, on_hub, source)
+    texts["data.sbatch"] = render_data(cluster, on_hub, source)
+    texts["tokenize.sbatch"] = render_tokenize(cluster, list(LANGUAGES), source)
     return texts
 
 
@@ -73,7 +79,7 @@ def cancel(argv: Sequence[str] | None = None) -> int:
     """Ends the jobs of this checkout.
 
     Raises:
-        LaunchError: Slurm is not here or refuses.
+        LaunchError: Slurm is not here or refuses, or a stage has another name.
     """
     parser = argparse.ArgumentParser(
         prog="minilingua cancel",
@@ -82,12 +88,18 @@ def cancel(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("stage", nargs="*", help="train, convert or evaluate; default: all")
     arguments = parser.parse_args(argv)
+    for stage in arguments.stage:
+        if stage not in _SUBMITTED:
+            raise LaunchError(
+                f"there are no jobs of {stage!r}; there are: {', '.join(_SUBMITTED)}"
+                f"{did_you_mean(stage, _SUBMITTED)}"
+            )
     require_slurm()
     ended = 0
     for _, submission in all_submissions():
         if arguments.stage and submission.stage not in arguments.stage:
             continue
-        job = submission.job or find_by_name(submission.name)
+        job = submission.job or find_by_name(submission.name, Path.cwd())
         if job is not None and not submission.is_settled and job_state(job).is_live:
             cancel_job(job)
             print(f"cancelled job {job} ({submission.stage})")  # noqa: T201 - as above

@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from minilingua.core.errors import MiniLinguaError
+from minilingua.core.errors import MiniLinguaError, MissingInputError
 from minilingua.core.files import write_text
 from minilingua.launch.cluster import CLUSTERS, Cluster, StageName, chosen_cluster, read_cluster
 from minilingua.launch.commands import scripts
 from minilingua.launch.image_check import require_image
+from minilingua.launch.preflight import quota
 from minilingua.launch.program import scratch_directory
 from minilingua.launch.slurm_client import require_slurm, test_submission
 from minilingua.params import Params
 from minilingua.params_file import load_params
 from minilingua.run_size import PUBLISHED, estimate_run
+from minilingua.sources.mirror import Part
 from minilingua.sources.pins import LOCK as SOURCES_LOCK
-from minilingua.sources.selection import select_sources
+from minilingua.sources.pins import Lock, read_lock
+from minilingua.sources.selection import reads_evaluation_files, select_sources
 
 Level = Literal["good", "warning", "wrong"]
 _LEAST_FREE_GB = 50.0
@@ -32,6 +35,7 @@ _BYTES_PER_PARAMETER = 18
 """Of one state for resuming: bf16 weights, and fp32 master weights and two moments, with slack."""
 _PEAK_TFLOPS = {"h200": 989.0, "h100": 989.0, "a100": 312.0, "v100": 125.0}
 """Dense bf16 (fp16 on V100), by the vendor's data sheets."""
+_FILL = "`minilingua fetch --mirror`"
 _UTILISATION = (0.1, 0.4)
 """Share of the peak that a training of this size reaches, at worst and at best."""
 
@@ -78,6 +82,7 @@ def diagnose(name: str) -> Iterator[Finding]:
         "slurm": lambda: _slurm(name, cluster),
         "disk": lambda: _disk(cluster, params),
         "data": lambda: _data(params),
+        "models": lambda: _models(params),
         "cost": lambda: _cost(cluster, params),
         "team": _team,
     }
@@ -139,6 +144,9 @@ def _disk(cluster: Cluster, params: Params) -> Iterator[Finding]:
             check="disk",
             text=text,
         )
+    told = quota()
+    if told:
+        yield Finding(level="good", check="disk", text=f"quota: {told}")
 
 
 def _data(params: Params) -> Iterator[Finding]:
@@ -146,17 +154,8 @@ def _data(params: Params) -> Iterator[Finding]:
     if sources.origin == "sample":
         yield Finding(level="warning", check="data", text="generated sample, not the real sets")
         return
-    used = sorted(select_sources(sources).used)
-    if sources.mirror is not None:
-        mirror = Path(sources.mirror)
-        empty = [name for name in used if not any((mirror / name).glob("**/*"))]
-        if empty and sources.origin == "mirror":
-            text = (
-                f"{mirror} has nothing of {', '.join(empty)}; `minilingua fetch --mirror` fills it"
-            )
-            yield Finding(level="wrong", check="data", text=text)
-        else:
-            yield Finding(level="good", check="data", text=f"mirror {mirror}")
+    if sources.origin == "mirror":
+        yield from _mirror(params)
     if sources.origin == "hub":
         from huggingface_hub import get_token
 
@@ -168,12 +167,60 @@ def _data(params: Params) -> Iterator[Finding]:
             yield Finding(level="wrong", check="data", text=text)
 
 
+def _models(params: Params) -> Iterator[Finding]:
+    for key, section in (("base", params.base), ("tokenizer", params.tokenizer)):
+        path = section.path
+        if path is None or path.startswith("package:"):
+            yield Finding(level="good", check="models", text=f"{key}: origin {section.origin}")
+        elif Path(path).exists():
+            yield Finding(level="good", check="models", text=f"{key}: {path}")
+        else:
+            text = f"{key}.path: {path} is missing; put it there, or name another {key}.origin"
+            yield Finding(level="wrong", check="models", text=text)
+
+
+def _mirror(params: Params) -> Iterator[Finding]:
+    """Is every file there that `fetch` would read, and as long as the lock says?"""
+    mirror = Path(str(params.sources.mirror))
+    lock = read_lock() if SOURCES_LOCK.exists() else Lock()
+    evaluation = reads_evaluation_files(params.sources)
+    missing = []
+    files = 0
+    for name in sorted(select_sources(params.sources).used):
+        part = Part(name=name, languages=params.languages, evaluation=evaluation)
+        directory = mirror / name
+        try:
+            found = part.files(directory) if directory.is_dir() else []
+        except MissingInputError as error:
+            yield Finding(level="wrong", check="data", text=str(error))
+            continue
+        if not found:
+            missing.append(name)
+        files += len(found)
+        sizes = {
+            path: pinned.bytes
+            for each in lock.sources.get(name, ())
+            for path, pinned in each.local_files().items()
+        }
+        for file in found:
+            size = file.path.stat().st_size
+            if size != sizes.get(file.relative, size):
+                text = f"{file.path} has {size} bytes of {sizes[file.relative]}; {_FILL} repairs it"
+                yield Finding(level="wrong", check="data", text=text)
+    if missing:
+        text = f"{mirror} has nothing of {', '.join(missing)}; {_FILL} fills it"
+        yield Finding(level="wrong", check="data", text=text)
+    else:
+        yield Finding(level="good", check="data", text=f"mirror {mirror}: {files} files")
+
+
 def _cost(cluster: Cluster, params: Params) -> Iterator[Finding]:
     if cluster.slurm is None or "train" not in cluster.slurm.stages:
         return
     resources = cluster.resources("train")
     size = estimate_run(params)
-    peak = _PEAK_TFLOPS.get((resources.gpu_type or "").lower())
+    gpus = resources.gpus * resources.nodes
+    peak = _PEAK_TFLOPS.get((resources.gpu_type or "").lower()) if gpus else None
     if peak is None or size.steps is None:
         text = "unknown: " + ("no peak is known of the GPU" if peak is None else "generated data")
         yield Finding(level="good", check="cost", text=f"GPU-hours {text}")
@@ -184,7 +231,6 @@ def _cost(cluster: Cluster, params: Params) -> Iterator[Finding]:
     low, high = (
         operations / (peak * 1e12 * share) / 3600 for share in sorted(_UTILISATION, reverse=True)
     )
-    gpus = resources.gpus * resources.nodes
     text = (
         f"{low:,.1f} to {high:,.1f} GPU-hours, {high / gpus:,.1f} h at most on {gpus} GPUs; the "
         f"limit of an attempt is {resources.seconds / 3600:.1f} h"

@@ -16,18 +16,20 @@ def require_image(cluster: Cluster) -> str | None:
     """Returns the digest of a cluster's image; None where nothing is contained.
 
     Raises:
-        LaunchError: the image is missing, or is not the recorded one.
+        LaunchError: the image is missing, is not the recorded one, or is for other machines.
     """
     if cluster.container == "bare":
         return None
     lock = read_lock()
     if cluster.container == "docker":
-        from minilingua.images.docker_image import docker_client, find_image
+        from minilingua.images.docker_image import docker_client, find_image, require_architecture
 
         with docker_client() as client:
             image = find_image(client, str(cluster.image))
-        return _compare(str(cluster.image), str(image.id), lock.docker.id if lock.docker else None)
-    from minilingua.images.sif import find_apptainer
+        found = _compare(str(cluster.image), str(image.id), lock.docker.id if lock.docker else None)
+        require_architecture(str(image.attrs.get("Architecture")), str(cluster.image))
+        return found
+    from minilingua.images.sif import find_apptainer, require_sif_architecture
 
     find_apptainer()
     path = Path(str(cluster.image))
@@ -37,7 +39,9 @@ def require_image(cluster: Cluster) -> str | None:
             f"that {LOCK} records there"
         )
     recorded = f"sha256:{lock.sif.sha256}" if lock.sif else None
-    return _compare(str(path), f"sha256:{_sha256(path)}", recorded)
+    digest = _compare(str(path), f"sha256:{_sha256(path)}", recorded)
+    require_sif_architecture(path)
+    return digest
 
 
 def _compare(name: str, found: str, recorded: str | None) -> str:

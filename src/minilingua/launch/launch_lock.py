@@ -13,8 +13,8 @@ from flufl.lock import Lock, LockState, NotLockedError, TimeOutError
 
 from minilingua.core.errors import RunBusyError
 
-LIFETIME = timedelta(seconds=90)
-"""A lock that was not renewed for so long is nobody's."""
+LIFETIME = timedelta(seconds=240)
+"""A lock that was not renewed for so long is nobody's. Longer than Slurm may keep us waiting."""
 
 
 @contextmanager
@@ -32,22 +32,29 @@ def launch_lock(directory: Path) -> Iterator[Callable[[], None]]:
     try:
         lock.lock(timeout=timedelta(seconds=1))
     except TimeOutError as error:
-        host, process = _holder(lock)
-        raise RunBusyError(
-            f"{directory} is held by process {process} on {host}, which follows the same job; end "
-            f"it, or wait {LIFETIME.seconds} s if it is gone"
-        ) from error
+        raise _busy(directory, lock) from error
 
     def renew() -> None:
         try:
             lock.refresh()
         except NotLockedError:  # we slept through its lifetime; take it back if nobody else did
-            lock.lock(timeout=timedelta(seconds=1))
+            try:
+                lock.lock(timeout=timedelta(seconds=1))
+            except TimeOutError as error:
+                raise _busy(directory, lock) from error
 
     try:
         yield renew
     finally:
         lock.unlock(unconditionally=True)
+
+
+def _busy(directory: Path, lock: Lock) -> RunBusyError:
+    host, process = _holder(lock)
+    return RunBusyError(
+        f"{directory} is held by process {process} on {host}, which follows the same job; end "
+        f"it, or wait {LIFETIME.seconds} s if it is gone"
+    )
 
 
 def _holder(lock: Lock) -> tuple[str, int]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from minilingua.core.errors import LaunchError
+
 _FORWARDED = {
     signal.SIGINT: signal.SIGINT,
     signal.SIGTERM: signal.SIGTERM,
@@ -40,11 +42,17 @@ class LocalLauncher:
             started: called once with the id of a process on this machine that lives as long as
                 the command does.
             environment: of the command; by default ours.
+
+        Raises:
+            LaunchError: there is no such program.
         """
         with _signals_collected() as deliver_to:
-            process = subprocess.Popen(  # noqa: S603 - our own program
-                command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603 - our own program
+                    command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
+                )
+            except FileNotFoundError as error:
+                raise LaunchError(f"{command[0]} is not on PATH") from error
             deliver_to(process)
             started(process.pid)
             code = process.wait()

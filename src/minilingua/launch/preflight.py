@@ -19,6 +19,7 @@ from typing import Any
 
 from minilingua.core.errors import LaunchError
 from minilingua.core.events import TelemetryWriter, read_telemetry
+from minilingua.core.machine import IMAGE_DIGEST_VARIABLE, nvidia_driver
 
 PACKAGES = (
     "torch",
@@ -29,8 +30,6 @@ PACKAGES = (
     "transformers",
     "safetensors",
 )
-DIGEST_VARIABLE = "MINILINGUA_IMAGE_DIGEST"
-_DRIVER = Path("/proc/driver/nvidia/version")
 _LEAST_FREE_GB = 1.0
 
 
@@ -64,13 +63,13 @@ def collect() -> dict[str, Any]:
         "host": platform.node(),
         "job": os.environ.get("SLURM_JOB_ID"),
         "python": platform.python_version(),
-        "image_digest": os.environ.get(DIGEST_VARIABLE) or None,
-        "driver": _driver(),
+        "image_digest": os.environ.get(IMAGE_DIGEST_VARIABLE) or None,
+        "driver": nvidia_driver(),
         **_libcuda(),
         "nccl": _nccl(),
         "gpus": _gpus(),
         "disk_free_gb": round(usage.free / 1e9, 1),
-        "quota": _quota(),
+        "quota": quota(),
         "packages": _packages(),
     }
 
@@ -105,14 +104,6 @@ def require_usable(facts: dict[str, Any], gpus: int) -> None:
         )
 
 
-def _driver() -> str | None:
-    try:
-        found = re.search(r"Kernel Module\D*([\d.]+)", _DRIVER.read_text(encoding="utf-8"))
-    except OSError:
-        return None
-    return found[1] if found else None
-
-
 def _libcuda() -> dict[str, Any]:
     """Which libcuda a process here gets, and the CUDA version that it supports."""
     try:
@@ -143,13 +134,14 @@ def _gpus() -> list[str]:
     return _lines("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
 
 
-def _quota() -> str | None:
-    """The user's quota, where the file system has one and tells."""
-    lines = _lines("quota", "--human-readable", "--no-wrap")
+def quota() -> str | None:
+    """Returns the user's quota, where the file system has one and tells."""
+    # Its exit code is not 0 when a quota is exceeded, which is when it matters.
+    lines = _lines("quota", "--human-readable", "--no-wrap", codes=(0, 1))
     return " | ".join(" ".join(line.split()) for line in lines) or None
 
 
-def _lines(*command: str) -> list[str]:
+def _lines(*command: str, codes: Sequence[int] = (0,)) -> list[str]:
     if shutil.which(command[0]) is None:
         return []
     try:
@@ -158,7 +150,7 @@ def _lines(*command: str) -> list[str]:
         )
     except subprocess.TimeoutExpired:
         return []
-    return done.stdout.strip().splitlines() if done.returncode == 0 else []
+    return done.stdout.strip().splitlines() if done.returncode in codes else []
 
 
 def _packages() -> dict[str, str]:

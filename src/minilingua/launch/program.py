@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from minilingua.core.errors import LaunchError
 from minilingua.launch.cluster import Cluster
 
 DEFAULT_SCRATCH = "runs/scratch"
@@ -24,7 +25,9 @@ DRIVER = "/.singularity.d/libs/libcuda.so"
 """The machine's driver, as ``--nv`` binds it."""
 _SHARED_MEMORY = "16g"
 
-_ALWAYS = ("MINILINGUA_TRACKING", "MINILINGUA_IMAGE_DIGEST", "DVC_STAGE")
+_ALWAYS = ("MINILINGUA_TRACKING", "MINILINGUA_IMAGE_DIGEST", "MINILINGUA_RANKS", "DVC_STAGE")
+FOREIGN = ("APPTAINERENV_", "SINGULARITYENV_", "APPTAINER_BIND", "SINGULARITY_BIND")
+"""Beginnings of variables by which the caller's environment would reach into a container."""
 _RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES")
 
 
@@ -38,6 +41,8 @@ class Program:
 
 
 TRAIN = Program(name="train", module="minilingua.training.worker")
+LAUNCHED_INSIDE = Program(name="minilingua", module="minilingua", arguments=("train",))
+"""The training as several ranks of one machine, which the launcher in the image starts."""
 PREFLIGHT = Program(name="minilingua", module="minilingua", arguments=("node",))
 
 
@@ -73,12 +78,26 @@ def command(program: Program, cluster: Cluster, repository: Path) -> Command:
         program: what to run.
         cluster: the cluster file, expanded.
         repository: the checkout, absolute.
+
+    Raises:
+        LaunchError: a container cannot be given a directory of such a name.
     """
+    if cluster.container != "bare":
+        _require_bindable(repository, scratch_directory(cluster, repository))
     if cluster.container == "apptainer":
         return _apptainer(program, cluster, repository)
     if cluster.container == "docker":
         return _docker(program, cluster, repository)
     return bare(program)
+
+
+def _require_bindable(*directories: Path) -> None:
+    for directory in directories:
+        if found := set(":,") & set(str(directory)):
+            raise LaunchError(
+                f"{directory}: a path with {min(found)!r} cannot be bound into a container; "
+                "rename the directory"
+            )
 
 
 def scratch_directory(cluster: Cluster, repository: Path) -> Path:
@@ -151,4 +170,5 @@ def with_passed(command: Command, environment: Mapping[str, str]) -> dict[str, s
     inside = {
         f"APPTAINERENV_{name}": environment[name] for name in command.passed if name in environment
     }
-    return {**environment, **command.environment, **inside}
+    ours = {name: value for name, value in environment.items() if not name.startswith(FOREIGN)}
+    return {**ours, **command.environment, **inside}

@@ -6,6 +6,7 @@
 Ctrl-C leaves the job alone: the next `dvc repro` follows it again, `minilingua cancel` ends it.
 """
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,8 @@ from minilingua.launch.cluster import Cluster, StageName
 from minilingua.launch.job_view import LogView, ProgressView, say
 from minilingua.launch.launch_lock import launch_lock
 from minilingua.launch.program import prepare_scratch
-from minilingua.launch.sbatch import Place, render
+from minilingua.launch.sbatch import render
+from minilingua.launch.script import Place
 from minilingua.launch.slurm_client import (
     HOPELESS,
     JobState,
@@ -47,7 +49,8 @@ _PATIENCE = 900.0
 """Seconds for which Slurm may be out of reach before that is told and the job left alone."""
 _RECORD_DELAY = 60.0
 """Seconds that accounting and a shared file system may lag behind the end of a job."""
-_SHOWN = 3
+_TOLD = re.compile(r"(?:train|minilingua|job): error: (.*)")
+"""How the worker, a stage or the job's script says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,7 @@ class SlurmLauncher:
         if submission is None:
             return None
         if submission.job is None:  # we died between the intent and the answer
-            found = find_by_name(submission.name)
+            found = find_by_name(submission.name, Path.cwd())
             if found is None:
                 return None
             submission = replace(submission, job=found)
@@ -119,7 +122,7 @@ class SlurmLauncher:
         assert submission.job is not None
         state = job_state(submission.job)
         if state.is_live:
-            say(f"following job {submission.job} again ({_describe(state)})")
+            say(f"following job {submission.job} again ({describe(state)})")
             return submission
         if judge(submission.job, state, read_completion(directory)).is_good and has_result():
             say(f"job {submission.job} has ended well")
@@ -135,7 +138,7 @@ class SlurmLauncher:
         submission = Submission(
             stage=stage.name, key=stage.key, number=earlier.number + 1 if earlier else 1
         )
-        log = f"{directory.absolute()}/job-%j.log"
+        log = f"{directory}/job-%j.log"
         place = Place(
             repository=Path.cwd(),
             directory=str(directory),
@@ -174,31 +177,30 @@ class SlurmLauncher:
         progress = ProgressView(stage.run, stage.steps)
         is_started = False
         shown = ""
-        asked = reached = time.monotonic()
+        asked: float | None = None
+        reached = time.monotonic()
         state = JobState(state="PENDING")
-        is_first = True
         try:
             while True:
-                now = time.monotonic()
                 completion = read_completion(directory)
                 has_ended = completion is not None and completion.job == job
-                if is_first or has_ended or now - asked >= self._poll:
-                    is_first, asked = False, now
+                if asked is None or has_ended or time.monotonic() - asked >= self._poll:
                     renew()
                     try:
                         state = job_state(job)
-                        reached = now
+                        reached = time.monotonic()
                     except SlurmUnreachableError as error:
-                        if now - reached > _PATIENCE:
+                        if time.monotonic() - reached > _PATIENCE:
                             raise LaunchError(
                                 f"Slurm has not answered for {_PATIENCE:.0f} s ({error}); job "
                                 f"{job} may be running: `dvc repro` follows it again"
                             ) from error
                         say(f"Slurm does not answer ({error}); asking again")
-                    if not state.is_live and time.monotonic() - reached < _GLANCE:
+                    asked = time.monotonic()
+                    if not state.is_live:
                         log.show_rest()
                         return state
-                    if (text := _describe(state)) != shown:
+                    if (text := describe(state)) != shown:
                         say(f"job {job}: {text}")
                         shown = text
                 if not is_started and state.state == "RUNNING" and _has_run(stage):
@@ -225,8 +227,8 @@ class SlurmLauncher:
             return
         settle(directory, submission)
         log = directory / f"job-{submission.job}.log"
-        told = [line for line in last_lines(log, 20) if line.startswith("train: error:")]
-        said = f": {told[-1].removeprefix('train: error: ')}" if told else ""
+        told = [found[1] for line in last_lines(log, 20) if (found := _TOLD.match(line))]
+        said = f": {told[-1]}" if told else ""
         raise LaunchError(
             f"job {submission.job} {verdict.cause}{said}{used}; its log is {log}; "
             "`dvc repro` goes on from what it saved"
@@ -257,7 +259,8 @@ def _has_run(stage: Stage) -> bool:
     return stage.run is None or (stage.run / "run.json").exists()
 
 
-def _describe(state: JobState) -> str:
+def describe(state: JobState) -> str:
+    """Returns a state in a few words."""
     word = state.state.lower()
     if state.state != "PENDING":
         return f"{word} on {state.node}" if state.node else word

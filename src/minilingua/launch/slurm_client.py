@@ -1,14 +1,16 @@
 """Slurm's commands: submit, ask, cancel. What they print becomes values or one clear line."""
 
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minilingua.core.errors import LaunchError
 
 _TIME_OUT = 60
+_NO_ANSWER = 124
 LIVE = frozenset(
     {
         "PENDING",
@@ -36,6 +38,9 @@ HOPELESS = frozenset(
         "BadConstraints",
         "InvalidAccount",
         "InvalidQOS",
+        "JobHeldAdmin",
+        "JobHeldUser",
+        "launch_failed_requeued_held",
         "PartitionDown",
         "PartitionInactive",
         "PartitionNodeLimit",
@@ -87,6 +92,10 @@ def submit(script: Path, name: str, log: str, export: str) -> int:
     """
     options = ["--parsable", f"--job-name={name}", f"--output={log}", f"--export={export}"]
     done = _call("sbatch", *options, str(script))
+    if done.returncode == _NO_ANSWER:
+        raise LaunchError(
+            f"sbatch: {_last(done)}; the job may be there: the next call finds it by its name"
+        )
     if done.returncode != 0:
         raise LaunchError(f"Slurm refuses the job: {_last(done)}; see slurm.stages in {_FILE}")
     return int(done.stdout.strip().partition(";")[0])
@@ -107,14 +116,27 @@ def test_submission(script: Path) -> str:
     return _last(done)
 
 
-def find_by_name(name: str) -> int | None:
-    """Returns the id of the user's job of a name, waiting, running or ended; None without one."""
-    found = _ask("squeue", "--noheader", "--me", f"--name={name}", "--format=%A")
-    if not found:
-        found = _ask(
-            "sacct", "--noheader", "--parsable2", "-X", f"--name={name}", "--format=JobIDRaw"
-        )
-    return int(found[-1]) if found else None
+def find_by_name(name: str, directory: Path) -> int | None:
+    """Returns the id of the user's job of a name, waiting, running or ended; None without one.
+
+    Args:
+        name: of the job.
+        directory: where it was submitted: another checkout may train the same.
+    """
+    found = _ask("squeue", "--noheader", "--me", f"--name={name}", "--format=%A|%Z")
+    job = _latest_of(found, directory)
+    if job is not None:
+        return job
+    # Accounting looks at today only, unless it is told otherwise.
+    asked = (f"--name={name}", "--starttime=now-30days", "--format=JobIDRaw,WorkDir")
+    found = _ask("sacct", "--noheader", "--parsable2", "-X", *asked)
+    return _latest_of(found, directory)
+
+
+def _latest_of(lines: Sequence[str], directory: Path) -> int | None:
+    jobs = [line.partition("|") for line in lines]
+    own = [job for job, _, place in jobs if Path(place).resolve() == directory.resolve()]
+    return int(own[-1]) if own else None
 
 
 def job_state(job: int) -> JobState:
@@ -180,9 +202,16 @@ def job_usage(job: int) -> Usage | None:
     for row in rows:
         elapsed, _, resources = row.partition("|")
         granted = dict(part.split("=", 1) for part in resources.split(",") if "=" in part)
-        gpu_seconds += int(elapsed or 0) * int(granted.get("gres/gpu", 0))
+        gpu_seconds += int(elapsed or 0) * _gpus(granted)
         seconds += int(elapsed or 0)
     return Usage(attempts=len(rows), gpu_hours=gpu_seconds / 3600, hours=seconds / 3600)
+
+
+def _gpus(granted: Mapping[str, str]) -> int:
+    """Clusters count GPUs as such, by type (``gres/gpu:h200``), or both."""
+    if "gres/gpu" in granted:
+        return int(granted["gres/gpu"])
+    return sum(int(count) for name, count in granted.items() if name.startswith("gres/gpu:"))
 
 
 def cancel(job: int) -> None:
@@ -220,12 +249,26 @@ def _ask(*command: str) -> list[str]:
 def _call(*command: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603 - Slurm's own commands
-            command, capture_output=True, text=True, check=False, timeout=_TIME_OUT
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIME_OUT,
+            env=_environment(os.environ),
         )
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not on PATH")
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", f"no answer in {_TIME_OUT} s")
+        return subprocess.CompletedProcess(command, _NO_ANSWER, "", f"no answer in {_TIME_OUT} s")
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Inside a job, what Slurm has set of that job would be taken for options of another one."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("SLURM_") or name in {"SLURM_CONF", "SLURM_CLUSTERS"}
+    }
 
 
 def _last(done: "subprocess.CompletedProcess[str]") -> str:

@@ -14,17 +14,25 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from minilingua.core.errors import LaunchError
+from minilingua.core.machine import IMAGE_DIGEST_VARIABLE
 from minilingua.core.plan import read_plan
+from minilingua.core.runs import RUNS
 from minilingua.launch.cluster import Cluster, StageName, chosen_cluster, cluster_file, read_cluster
 from minilingua.launch.follower import start_follower
 from minilingua.launch.image_check import require_image
 from minilingua.launch.local import LocalLauncher
-from minilingua.launch.program import command, prepare_scratch, stage_program, with_passed
+from minilingua.launch.program import (
+    LAUNCHED_INSIDE,
+    command,
+    prepare_scratch,
+    stage_program,
+    with_passed,
+)
+from minilingua.launch.ranks import RANKS_VARIABLE
 from minilingua.params import Params
-from minilingua.training.run_directory import RUNS, open_run
+from minilingua.training.run_directory import open_run
 from minilingua.training.run_key import DVC_FILE, identify_run
 
-DIGEST_VARIABLE = "MINILINGUA_IMAGE_DIGEST"
 PLAN = Path("data/plan")
 
 
@@ -67,16 +75,26 @@ def _run_elsewhere(name: StageName, params: Params) -> int | None:
     return None
 
 
-def run_contained(name: StageName, cluster: Cluster, started: Callable[[int], None]) -> int:
+def run_contained(
+    name: StageName, cluster: Cluster, started: Callable[[int], None], ranks: int = 1
+) -> int:
     """Runs a stage on this machine, in the cluster's image; returns its exit code.
+
+    Args:
+        name: of the stage.
+        cluster: the cluster file, expanded.
+        started: called with the id of the process.
+        ranks: processes of a training; more than one are started inside, where they meet.
 
     Raises:
         LaunchError: the image cannot be used.
     """
     digest = require_image(cluster)
     prepare_scratch(cluster, Path.cwd())
-    contained = command(stage_program(name), cluster, Path.cwd())
-    environment = with_passed(contained, {**os.environ, DIGEST_VARIABLE: digest or ""})
+    program = stage_program(name) if ranks == 1 else LAUNCHED_INSIDE
+    contained = command(program, cluster, Path.cwd())
+    given = {IMAGE_DIGEST_VARIABLE: digest or "", RANKS_VARIABLE: str(ranks)}
+    environment = with_passed(contained, {**os.environ, **given})
     return LocalLauncher().run(contained.arguments, started, environment)
 
 

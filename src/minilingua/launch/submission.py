@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from minilingua.core.errors import DataError
 from minilingua.core.files import write_json
-from minilingua.launch.sbatch import COMPLETION, JOBS
+from minilingua.launch.sbatch import COMPLETION
+from minilingua.launch.script import JOBS
 
 _FILE = "submission.json"
 

@@ -49,7 +49,9 @@ def run(params: Params) -> int:
         return run_in_slurm("train", params, cluster)
     if cluster.container == "bare":
         return _run_here(params, worker_command(), started=start_follower)
-    return run_contained("train", cluster, started=start_follower)
+    ranks = local_ranks(params)
+    plan_layout(params, ranks)
+    return run_contained("train", cluster, started=start_follower, ranks=ranks)
 
 
 def _run_here(params: Params, command: list[str], started: Callable[[int], None]) -> int:

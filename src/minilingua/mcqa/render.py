@@ -9,9 +9,9 @@ texts that are escaped once for all formats: escaping goes character by characte
 times as fast as building and dumping records; a test compares the two.
 """
 
+import json
 import string
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import NewType
 
@@ -26,7 +26,7 @@ Templates = Mapping[str, Mapping[AnswerFormat, tuple[Template, ...]]]
 EscapedQuestion = NewType("EscapedQuestion", Question)
 """A question of which row, fact, text and options are escaped for JSON."""
 
-_LABELS: dict[AnswerFormat, tuple[str, ...]] = {
+LABELS: dict[AnswerFormat, tuple[str, ...]] = {
     "letter": tuple(string.ascii_uppercase),
     "number": tuple(str(number) for number in range(1, len(string.ascii_uppercase) + 1)),
 }
@@ -51,14 +51,24 @@ def escaped(text: str) -> str:
 
 def escaped_question(question: Question) -> EscapedQuestion:
     """Returns a question as ``render`` takes it."""
-    return EscapedQuestion(
-        replace(
-            question,
-            row=escaped(question.row),
-            fact=None if question.fact is None else escaped(question.fact),
-            text=escaped(question.text),
-            options=tuple([escaped(option) for option in question.options]),
-        )
+    return EscapedQuestion(_each_text(question, escaped))
+
+
+def unescaped_question(question: EscapedQuestion) -> Question:
+    """Returns the question that ``escaped_question`` was given."""
+    return _each_text(question, lambda text: str(json.loads(f'"{text}"')))
+
+
+def _each_text(question: Question, change: Callable[[str], str]) -> Question:
+    return Question(
+        source=question.source,
+        row=change(question.row),
+        language=question.language,
+        fact=None if question.fact is None else change(question.fact),
+        key=question.key,
+        text=change(question.text),
+        options=tuple([change(option) for option in question.options]),
+        answer=question.answer,
     )
 
 
@@ -81,7 +91,7 @@ def render(
     for name in ANSWER_FORMATS:
         wordings = templates[instruction_language][name]
         randomness, place = divmod(randomness, len(wordings))
-        candidates = options if name == "text" else _LABELS[name][: len(options)]
+        candidates = options if name == "text" else LABELS[name][: len(options)]
         prompt = wordings[place].fill(text, _list(name, options))
         lines[name] = (
             f'{{"choice":{{"answer":{question.answer},"answer_format":"{name}"'
@@ -105,5 +115,5 @@ def _list(answer_format: AnswerFormat, options: Sequence[str]) -> str:
     """Returns the options as the prompt shows them, escaped: one a line, after their labels."""
     if answer_format == "text":
         return "- " + "\\n- ".join(options)
-    labels = _LABELS[answer_format]
+    labels = LABELS[answer_format]
     return "\\n".join([f"{label}. {text}" for label, text in zip(labels, options, strict=False)])

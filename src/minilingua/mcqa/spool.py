@@ -10,8 +10,7 @@ separate them.
 
 import os
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -101,27 +100,33 @@ class Spool:
         )
 
 
-def distinct(parts: Sequence[Index], spool: Spool) -> tuple[Index, Counter[str]]:
+def distinct(
+    parts: Sequence[Index],
+    spool: Spool,
+    drop: Callable[[EscapedQuestion, EscapedQuestion], None],
+) -> Index:
     """Merges the indexes of a language's sources, sorted by key, each key once.
 
     Of equal keys the question that is first by ``Question.precedence`` stays, whatever order they
     came in.
 
-    Returns:
-        The index, and how many repeated questions of each source were left out.
+    Args:
+        parts: what ``spool_questions`` returned for the language.
+        spool: the questions.
+        drop: called with each question that is left out, and the one that stays in its place.
     """
     merged = np.concatenate([np.zeros(0, dtype=INDEX_TYPE), *parts])
     merged = merged[np.argsort(merged["key"], kind="stable")]
     begins = np.flatnonzero(np.diff(merged["key"], prepend=merged["key"][:1] + 1))
     ends = np.append(begins[1:], len(merged))
     kept = begins.copy()
-    repeated: Counter[str] = Counter()
     for group in np.flatnonzero(ends - begins > 1):
         questions = list(spool.questions(merged[begins[group] : ends[group]]))
         best = min(range(len(questions)), key=lambda place: questions[place].precedence())
         kept[group] += best
-        repeated.update(item.source for item in questions[:best] + questions[best + 1 :])
-    return merged[kept], repeated
+        for item in questions[:best] + questions[best + 1 :]:
+            drop(item, questions[best])
+    return merged[kept]
 
 
 def _line(item: EscapedQuestion) -> str:

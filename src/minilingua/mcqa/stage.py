@@ -4,6 +4,7 @@
     spool ─► drop repeats ─► quotas               (index only)
     spool ─► render ─┬► data/mcqa/<language>.jsonl                (a task for each language)
                      └► data/mcqa/all_formats/<language>.jsonl
+    dropped ─► data/mcqa/manifest.json (counts), data/mcqa/rejects/<reason>.jsonl (a sample)
 
 Each question is written once for training, in the answer format and instruction language that the
 quotas give it, and once in each of the three formats for evaluation: same key, same options in
@@ -15,24 +16,33 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from minilingua.core.batches import buffered
 from minilingua.core.files import require, staged_directory, tree_files
 from minilingua.core.languages import NATURAL_LANGUAGES
 from minilingua.core.manifest import Manifest
 from minilingua.core.processes import processes_for, task_runner
-from minilingua.core.records import ANSWER_FORMATS, AnswerFormat
+from minilingua.core.records import ANSWER_FORMATS, AnswerFormat, MultipleChoiceItem
+from minilingua.core.rejects import Reject, excerpt, reject_order
 from minilingua.core.seeding import generator
-from minilingua.mcqa.build import Question, one_line, select
+from minilingua.mcqa.build import Question, select
 from minilingua.mcqa.quotas import LanguageQuota, plan_quotas
-from minilingua.mcqa.render import Templates, escaped_templates, render
+from minilingua.mcqa.render import (
+    EscapedQuestion,
+    Templates,
+    escaped_templates,
+    render,
+    unescaped_question,
+)
 from minilingua.mcqa.spool import Index, Spool, distinct, spool_questions
 from minilingua.params import Params
 from minilingua.sources.native import native_files
-from minilingua.sources.read import EXAMPLES_PER_REASON, read_multiple_choice
+from minilingua.sources.read import read_multiple_choice
 from minilingua.sources.selection import used_sources
 from minilingua.sources.spec import load_spec
 
@@ -101,6 +111,7 @@ def run(params: Params) -> None:
         shutil.rmtree(spool)
         manifest.details |= _realised_quotas(realised)
         manifest.write(output / "manifest.json")
+        manifest.rejects.write(output / "rejects")
 
 
 def select_rows(
@@ -117,21 +128,16 @@ def select_rows(
         seed: root seed.
     """
     manifest = Manifest(stage="mcqa")
-    explained: Counter[str] = Counter()
 
     def questions() -> Iterator[Question]:
-        for item in read_multiple_choice(RAW, source, languages, manifest):
+        for item in buffered(read_multiple_choice(RAW, source, languages, manifest)):
             question = select(item, shown_options, seed)
             if isinstance(question, Question):
                 yield question
                 continue
-            manifest.drop(question, source, item.language)
-            explained[question] += 1
-            if explained[question] <= EXAMPLES_PER_REASON:
-                examples = manifest.details.setdefault("rejected_examples", [])
-                examples.append(f"{item.row}: {question}: {one_line(item.question)!r:.60}")
+            _drop(manifest, question, item, texts=(item.question, item.options[item.answer]))
 
-    index = spool_questions(spool, number, questions())
+    index = spool_questions(spool, number, buffered(questions()))
     return Selected(source=source, index=index, manifest=manifest)
 
 
@@ -156,7 +162,7 @@ def write_language(
         (output / name).open("w", encoding="utf-8", newline="\n") as one,
         (output / "all_formats" / name).open("w", encoding="utf-8", newline="\n") as all_formats,
     ):
-        for question, place in zip(spool.questions(index), places, strict=True):
+        for question, place in zip(buffered(spool.questions(index)), places, strict=True):
             answer_format, is_english = hand[place]
             instruction_language = "en" if is_english else language
             lines = render(question, instruction_language, templates, seed)
@@ -207,12 +213,42 @@ def _distinct_questions(
     with Spool(spool) as questions:
         for language in languages:
             parts = [part.index[language] for part in selected if language in part.index]
-            found[language], repeated = distinct(parts, questions)
-            for source, rows in repeated.items():
-                manifest.drop("repeated_question", source, language, rows)
+            found[language] = distinct(parts, questions, partial(_drop_repeated, manifest))
             for number, rows in Counter(found[language]["file"].tolist()).items():
                 manifest.keep(selected[number].source, language, rows)
     return found
+
+
+def _drop_repeated(manifest: Manifest, item: EscapedQuestion, kept: EscapedQuestion) -> None:
+    question, found = unescaped_question(item), f"as {unescaped_question(kept).row}"
+    texts = (question.text, question.options[question.answer])
+    _drop(manifest, "repeated_question", question, found=found, texts=texts)
+
+
+def _drop(
+    manifest: Manifest,
+    reason: str,
+    item: MultipleChoiceItem | Question,
+    *,
+    texts: tuple[str, str],
+    found: str = "",
+) -> None:
+    """Counts a dropped row, and offers it with its question and right option to the sample."""
+    manifest.drop(reason, item.source, item.language)
+    manifest.rejects.offer(
+        reason,
+        item.source,
+        reject_order(item.source, item.language, item.row),
+        lambda: Reject(
+            reason=reason,
+            source=item.source,
+            language=item.language,
+            row=item.row,
+            found=found,
+            prompt=excerpt(texts[0]),
+            answer=excerpt(texts[1]),
+        ),
+    )
 
 
 def _realised_quotas(realised: Mapping[str, Realised]) -> dict[str, Any]:

@@ -1,74 +1,39 @@
-"""Core attention over packed documents, by three backends behind one choice.
+"""Core attention over packed documents: the two backends that are ours (``backends`` chooses).
 
-    backend  runs on                      module
-    te       GPU with TransformerEngine   Megatron's own (``TEDotProductAttention``)
-    varlen   GPU, torch >= 2.10           ``VarlenAttention``: torch.nn.attention.varlen
-    sdpa     anything; the reference      ``SdpaAttention``: documents grouped by length
+    varlen   ``VarlenAttention``: torch.nn.attention.varlen
+    sdpa     ``SdpaAttention``: documents grouped by length
 
-Each is causal inside a document and blind to the others. ``sdpa`` is what the tests run; ``te``
-and ``varlen`` need a GPU and have not been run on one yet.
+Where context-parallel ranks share the documents, both gather keys and values and look up what each
+query chunk sees (``context``).
 
-``te`` rotates queries and keys by Megatron's fused kernel. The other two do it here, from tables
-that the model makes once a micro batch: Megatron's unfused rotation splits the documents and
-recomputes sines in every layer.
+Both rotate queries and keys here, from tables that the model makes once a micro batch: Megatron's
+unfused rotation splits the documents and recomputes sines in every layer.
 
 Shape legend: t tokens, a query heads, g key-value heads (groups), d head size.
 """
 
-import importlib.util
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from minilingua.core.errors import ParamsError
+from minilingua.megatron_model.context import ContextChunks
 from minilingua.megatron_model.documents import PackedDocuments
 from minilingua.megatron_model.megatron import (
     AttnMaskType,
     MegatronModule,
     TransformerConfig,
     get_cuda_rng_tracker,
+    parallel_state,
+    tensor_parallel,
 )
-
-Backend = Literal["te", "varlen", "sdpa"]
-
-
-def choose_backend(
-    name: Literal["auto", "te", "varlen", "sdpa"],
-    precision: Literal["fp32", "bf16"],
-    attention_dropout: float = 0.0,
-) -> Backend:
-    """Returns the backend to use: the one asked for, or with ``auto`` the best that can run.
-
-    ``auto`` leaves ``varlen`` out when attention has dropout, which that one does not have.
-
-    Raises:
-        ParamsError: the backend that was asked for cannot run here, or not in this precision.
-    """
-    on_gpu = torch.cuda.is_available()
-    has: dict[Backend, bool] = {
-        "te": on_gpu and importlib.util.find_spec("transformer_engine") is not None,
-        "varlen": on_gpu and importlib.util.find_spec("torch.nn.attention.varlen") is not None,
-        "sdpa": True,
-    }
-    if name == "auto":
-        if precision == "fp32":  # the kernels of the other two are made for half precision
-            return "sdpa"
-        has["varlen"] = has["varlen"] and attention_dropout == 0
-        return next(backend for backend, available in has.items() if available)
-    if not has[name]:
-        needs = "TransformerEngine" if name == "te" else "torch >= 2.10"
-        raise ParamsError(f"params.yaml: train.attention: {name!r} needs a GPU and {needs}")
-    if name != "sdpa" and precision == "fp32":
-        raise ParamsError(
-            f"params.yaml: train.attention: {name!r} works in bf16, train.precision is fp32"
-        )
-    return name
 
 
 class _Rotate(torch.autograd.Function):
@@ -160,13 +125,34 @@ class _CoreAttention(MegatronModule, ABC):  # type: ignore[misc]  # Megatron is 
         assert packed_seq_params.rope is not None
         cos, sin = packed_seq_params.rope
         query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
-        return self.attend(query, key, value, packed_seq_params)
+        chunks = packed_seq_params.chunks
+        if chunks is None:
+            return self.attend(query, key, value, packed_seq_params)
+        key, value = (_seen_by_chunks(x, chunks) for x in (key, value))
+        return self.attend_chunks(query, key, value, chunks)
 
     @abstractmethod
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, documents: PackedDocuments
     ) -> Tensor:
         """Returns [t, a d] from rotated query [t, a, d] and key, and value [t, g, d]."""
+
+    @abstractmethod
+    def attend_chunks(
+        self, query: Tensor, key: Tensor, value: Tensor, chunks: ContextChunks
+    ) -> Tensor:
+        """Returns [t, a d] from query [t, a, d] and the keys and values [k, g, d] of its chunks.
+
+        The last token of a chunk sees all of the chunk's keys, the one before all but one, ..
+        """
+
+
+def _seen_by_chunks(x: Tensor, chunks: ContextChunks) -> Tensor:
+    """[t, g, d] of each context-parallel rank ─► [k, g, d]: all that this rank's chunks see."""
+    whole: Tensor = tensor_parallel.gather_from_sequence_parallel_region(
+        x.contiguous(), group=parallel_state.get_context_parallel_group()
+    )
+    return whole.index_select(0, chunks.key_rows)
 
 
 class SdpaAttention(_CoreAttention):
@@ -196,6 +182,34 @@ class SdpaAttention(_CoreAttention):
                 for q, k, v, shape in zip(*grouped, slots.shapes, strict=True)
             ]
         return _from_slots(torch.cat(outputs), slots.row_of_slot, slots.slot_of_row, slots.padding)
+
+    def attend_chunks(
+        self, query: Tensor, key: Tensor, value: Tensor, chunks: ContextChunks
+    ) -> Tensor:
+        """See the class; one call a chunk: this is the reference, no fast way."""
+        dropout = self.dropout if self.training else 0.0
+        with get_cuda_rng_tracker().fork() if dropout else nullcontext():
+            outputs = [
+                self._attend_chunk(q, k, v, dropout)
+                for q, k, v in zip(
+                    torch.split(query, [tokens for tokens, _ in chunks.shapes]),
+                    torch.split(key, [keys for _, keys in chunks.shapes]),
+                    torch.split(value, [keys for _, keys in chunks.shapes]),
+                    strict=True,
+                )
+            ]
+        return torch.cat(outputs)
+
+    @staticmethod
+    def _attend_chunk(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+        """[t, a, d], [k, g, d], [k, g, d] ─► [t, a d] for one chunk."""
+        q, k, v = (x.transpose(0, 1).unsqueeze(0) for x in (query, key, value))
+        tokens, keys = len(query), len(key)
+        causal = torch.ones(tokens, keys, dtype=torch.bool, device=q.device).tril(keys - tokens)
+        out = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=causal, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
+        )
+        return out.squeeze(0).transpose(0, 1).flatten(1)
 
     @staticmethod
     def _attend_group(
@@ -231,10 +245,30 @@ class VarlenAttention(_CoreAttention):
         self, query: Tensor, key: Tensor, value: Tensor, documents: PackedDocuments
     ) -> Tensor:
         """See the class."""
+        bounds, longest = documents.cu_seqlens_q, documents.max_seqlen_q
+        return self._attend(query, key, value, (bounds, bounds), (longest, longest))
+
+    def attend_chunks(
+        self, query: Tensor, key: Tensor, value: Tensor, chunks: ContextChunks
+    ) -> Tensor:
+        """See the class; the kernel aligns a chunk's causal mask with the end of its keys."""
+        most = max(tokens for tokens, _ in chunks.shapes), max(keys for _, keys in chunks.shapes)
+        bounds = chunks.cu_seqlens_q, chunks.cu_seqlens_k
+        return self._attend(query, key, value, bounds, most)
+
+    @staticmethod
+    def _attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bounds: tuple[Tensor, Tensor],
+        longest: tuple[int, int],
+    ) -> Tensor:
+        """[t, a, d], [k, g, d], [k, g, d] ─► [t, a d]; bounds and longest: of tokens, of keys."""
         from torch.nn.attention import varlen
 
         options: dict[str, Any] = {}
-        accepted = inspect.signature(varlen.varlen_attn).parameters
+        accepted = _parameters(varlen.varlen_attn)
         if "enable_gqa" in accepted:
             options["enable_gqa"] = query.shape[1] != key.shape[1]
         else:
@@ -244,9 +278,12 @@ class VarlenAttention(_CoreAttention):
             options["is_causal"] = True
         else:
             options["window_size"] = (-1, 0)
-        bounds, longest = documents.cu_seqlens_q, documents.max_seqlen_q
-        out = varlen.varlen_attn(
-            query, key, value.contiguous(), bounds, bounds, longest, longest, **options
-        )
+        out = varlen.varlen_attn(query, key, value.contiguous(), *bounds, *longest, **options)
         assert isinstance(out, Tensor)
         return out.flatten(1)
+
+
+@cache
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    """Returns the names of a function's parameters; asked for in every layer."""
+    return frozenset(inspect.signature(function).parameters)

@@ -4,15 +4,20 @@ The vocabulary is padded so that it divides among the tensor-parallel ranks. Pad
 and cannot be predicted. ``weights`` moves full weights in and out.
 """
 
+import importlib.util
 import math
+import os
+import shutil
+import sysconfig
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from minilingua.megatron_model.attention import Backend
+from minilingua.megatron_model.backends import Backend
 from minilingua.megatron_model.cross_entropy import cross_entropy
 from minilingua.megatron_model.documents import PackedDocuments
 from minilingua.megatron_model.layer_spec import layer_specs
@@ -31,7 +36,7 @@ class BuildOptions:
     """What about a model is not its shape."""
 
     attention: Backend = "sdpa"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp8"] = "fp32"
     hidden_dropout: float = 0.0
     attention_dropout: float = 0.0
     deterministic: bool = True
@@ -47,12 +52,14 @@ class BuildOptions:
 
 def transformer_config(model: ModelParams, options: BuildOptions) -> TransformerConfig:
     """Returns Megatron's configuration."""
-    on_gpu = torch.cuda.is_available()
     local = options.attention != "te"
-    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    fused = not options.deterministic and _compiles()
+    half = options.precision != "fp32"
+    dtype = torch.bfloat16 if half else torch.float32
     return TransformerConfig(
         tensor_model_parallel_size=parallel_state.get_tensor_model_parallel_world_size(),
         pipeline_model_parallel_size=parallel_state.get_pipeline_model_parallel_world_size(),
+        context_parallel_size=parallel_state.get_context_parallel_world_size(),
         sequence_parallel=options.sequence_parallel,
         pipeline_dtype=dtype,
         variable_seq_lengths=True,  # micro batches differ in length; stages tell each other
@@ -68,15 +75,23 @@ def transformer_config(model: ModelParams, options: BuildOptions) -> Transformer
         add_bias_linear=False,
         gated_linear_unit=True,
         activation_func=functional.silu,
-        use_te_activation_func=local,  # in the local spec this selects our SwiGLU
-        bias_activation_fusion=not local,
-        bias_dropout_fusion=on_gpu,
+        # In the local spec this selects our SwiGLU. Megatron's is one compiled kernel each way and
+        # keeps its input only.
+        use_te_activation_func=local and not fused,
+        bias_activation_fusion=fused,
+        # Without dropout it is an addition, which nothing is fused with. With dropout a compiled
+        # kernel draws other numbers than torch does, so one that torch falls back from, as it may
+        # after many shapes, would end a resumed training otherwise: not for ``deterministic``.
+        bias_dropout_fusion=fused and options.hidden_dropout > 0,
         masked_softmax_fusion=False,
         gradient_accumulation_fusion=False,
         apply_rope_fusion=not local,
         hidden_dropout=options.hidden_dropout,
         attention_dropout=options.attention_dropout,
-        bf16=options.precision == "bf16",
+        bf16=half,
+        # Scaled by each tensor's own maximum: a history of maxima would be state to resume with.
+        fp8="hybrid" if options.precision == "fp8" else None,
+        fp8_recipe="tensorwise",
         params_dtype=dtype,
         perform_initialization=False,  # weights always come from a base model or a checkpoint
         calculate_per_token_loss=True,
@@ -84,6 +99,20 @@ def transformer_config(model: ModelParams, options: BuildOptions) -> Transformer
         # On a CPU this would make the embedding an indexing whose backward pass adds from several
         # threads in any order; the lookup it replaces is deterministic there.
         deterministic_mode=options.deterministic and torch.cuda.is_available(),
+    )
+
+
+def _compiles() -> bool:
+    """Tells whether Megatron's small functions, which torch compiles, can run here.
+
+    On a GPU torch compiles by Triton, which needs a C compiler and Python's headers. On a CPU the
+    shim leaves them as they are, and this package's own kernels are faster.
+    """
+    return (
+        torch.cuda.is_available()
+        and importlib.util.find_spec("triton") is not None
+        and any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang")))
+        and Path(sysconfig.get_path("include"), "Python.h").exists()
     )
 
 
@@ -147,7 +176,7 @@ class PackedGPTModel(GPTModel):  # type: ignore[misc]  # Megatron is untyped
 
     def compute_language_model_loss(self, labels: Tensor, logits: Tensor) -> Tensor:
         """Returns the cross entropies [1, r] of this rank's logits [r, 1, v], in nats."""
-        logits = logits[: labels.shape[1]]  # sequence parallelism fills the rows up
+        logits = logits[: labels.shape[1]]  # without the rows that fill up
         ranks: int = parallel_state.get_tensor_model_parallel_world_size()
         width = logits.shape[-1]
         first = parallel_state.get_tensor_model_parallel_rank() * width

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from minilingua.megatron_model.context import ALONE, ContextChunks, ContextShare, to_device
 from minilingua.megatron_model.megatron import PackedSeqParams
 
 _SHORTEST_OF_GROUP = 0.8
@@ -41,7 +42,8 @@ class DocumentSlots:
 class PackedDocuments(PackedSeqParams):  # type: ignore[misc]  # Megatron is untyped
     """Megatron's packing parameters, plus what this package's own attention needs.
 
-    Megatron hands the object to every layer as it is.
+    Megatron hands the object to every layer as it is. Bounds are those of whole documents, also
+    where context-parallel ranks share them; rows are those of this rank.
     """
 
     positions: Tensor
@@ -49,7 +51,9 @@ class PackedDocuments(PackedSeqParams):  # type: ignore[misc]  # Megatron is unt
     target_rows: Tensor | None = None
     """[r] int64: rows whose hidden state the output layer needs; None: all."""
     slots: DocumentSlots | None = None
-    """For backend ``sdpa``."""
+    """For backend ``sdpa``, where this rank holds whole documents."""
+    chunks: ContextChunks | None = None
+    """For backends ``sdpa`` and ``varlen``, where it does not."""
     rope: tuple[Tensor, Tensor] | None = None
     """[t, 1, d] cosine and sine of each row's position; set by the model, for its layers."""
 
@@ -59,20 +63,23 @@ def pack_documents(
     *,
     target_rows: npt.NDArray[np.int64] | None = None,
     with_slots: bool,
+    share: ContextShare = ALONE,
     device: torch.device | None = None,
 ) -> PackedDocuments:
     """Describes documents that lie one after the other.
 
     Args:
-        lengths: tokens of each document, all positive.
-        target_rows: [r] rows whose logits are wanted; None: all.
+        lengths: tokens of each document, all positive; multiples of ``share.multiple``.
+        target_rows: [r] rows of this rank whose logits are wanted; None: all.
         with_slots: also groups the documents by length, as backend ``sdpa`` needs it.
+        share: this rank's share of the documents.
         device: where the tensors go; None: CPU.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], sizes)
-    cumulative = torch.from_numpy(bounds.astype(np.int32)).to(device)
+    chunks = ContextChunks.of(sizes, share, device)
+    cumulative = to_device(bounds.astype(np.int32), device)
     longest = int(sizes.max())
     return PackedDocuments(
         qkv_format="thd",
@@ -80,9 +87,10 @@ def pack_documents(
         cu_seqlens_kv=cumulative,
         max_seqlen_q=longest,
         max_seqlen_kv=longest,
-        positions=torch.from_numpy(positions).to(device),
-        target_rows=None if target_rows is None else torch.from_numpy(target_rows).to(device),
-        slots=_slots(sizes, bounds, device) if with_slots else None,
+        positions=to_device(positions[share.rows(sizes)], device),
+        target_rows=None if target_rows is None else to_device(target_rows, device),
+        slots=_slots(sizes, bounds, device) if with_slots and chunks is None else None,
+        chunks=chunks,
     )
 
 
@@ -109,7 +117,7 @@ def _slots(
     slot_of_row[row_of_slot[~is_padding]] = np.flatnonzero(~is_padding)
     return DocumentSlots(
         shapes=tuple(shapes),
-        row_of_slot=torch.from_numpy(row_of_slot).to(device),
-        slot_of_row=torch.from_numpy(slot_of_row).to(device),
-        padding=torch.from_numpy(np.flatnonzero(is_padding)).to(device),
+        row_of_slot=to_device(row_of_slot, device),
+        slot_of_row=to_device(slot_of_row, device),
+        padding=to_device(np.flatnonzero(is_padding), device),
     )

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minilingua.megatron_model.attention import Backend, SdpaAttention, VarlenAttention
+from minilingua.megatron_model.attention import SdpaAttention, VarlenAttention
+from minilingua.megatron_model.backends import Backend
 from minilingua.megatron_model.kernels import RMSNorm, SwiGLU
 from minilingua.megatron_model.megatron import (
     ModuleSpec,
@@ -18,6 +19,9 @@ from minilingua.megatron_model.megatron import (
     tensor_parallel,
 )
 
+FP8_ROWS = 16
+"""TransformerEngine multiplies 8-bit matrices of a multiple of so many rows."""
+
 
 class LastLayer(TransformerLayer):  # type: ignore[misc]  # Megatron is untyped
     """The last layer: its feed-forward runs only on the rows that the output layer needs.
@@ -28,30 +32,48 @@ class LastLayer(TransformerLayer):  # type: ignore[misc]  # Megatron is untyped
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         """As Megatron's layer, but returns [r, 1, h] for r target rows.
 
-        With sequence parallelism it returns a rank's share of them, filled up, so that they divide,
-        with a row that nobody reads.
+        With sequence parallelism it returns a rank's share of them. Then, and in 8 bits, they are
+        filled up, so that they divide, with a row that nobody reads.
         """
         hidden, context = self._forward_attention(*args, **kwargs)
         rows = kwargs["packed_seq_params"].target_rows
         if rows is not None:
-            hidden = (
-                self._share_of_rows(hidden, rows)
+            multiple = row_multiple(
+                fp8=self.config.fp8 is not None,
+                shared_by=self.config.tensor_model_parallel_size
                 if self.config.sequence_parallel
-                else hidden.index_select(0, rows)
+                else 1,
             )
+            hidden = self._select(hidden, _filled(rows, multiple))
         return self._forward_mlp(hidden), context
 
-    def _share_of_rows(self, hidden: Tensor, rows: Tensor) -> Tensor:
-        ranks = self.config.tensor_model_parallel_size
+    def _select(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        if not self.config.sequence_parallel:
+            return hidden.index_select(0, rows)
         whole = tensor_parallel.gather_from_sequence_parallel_region(
             hidden, tensor_parallel_output_grad=False
         )
-        missing = -len(rows) % ranks or (ranks if len(rows) == 0 else 0)
-        filled = torch.cat([rows, rows.new_zeros(missing)])
         share: Tensor = tensor_parallel.scatter_to_sequence_parallel_region(
-            whole.index_select(0, filled)
+            whole.index_select(0, rows)
         )
         return share
+
+
+def row_multiple(*, fp8: bool, shared_by: int) -> int:
+    """Returns what a micro batch's number of rows has to be a multiple of.
+
+    Args:
+        fp8: matrices are multiplied in 8 bits.
+        shared_by: ranks that share the rows (sequence parallelism), or 1.
+    """
+    return shared_by * (FP8_ROWS if fp8 else 1)
+
+
+def _filled(rows: Tensor, multiple: int) -> Tensor:
+    if multiple == 1:
+        return rows
+    missing = -len(rows) % multiple or (multiple if len(rows) == 0 else 0)
+    return torch.cat([rows, rows.new_zeros(missing)])
 
 
 def layer_specs(config: TransformerConfig, backend: Backend) -> TransformerBlockSubmodules:

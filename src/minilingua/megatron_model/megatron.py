@@ -40,6 +40,9 @@ with quiet():  # about each optional package (Apex, TransformerEngine) that is n
         DistributedDataParallelConfig,
         finalize_model_grads,
     )
+    from megatron.core.distributed.data_parallel_base import (
+        _BaseDataParallel as DataParallelBase,
+    )
     from megatron.core.models.gpt import GPTModel
     from megatron.core.models.gpt.gpt_layer_specs import (
         get_gpt_layer_local_spec,
@@ -66,6 +69,7 @@ __all__ = [
     "AttnMaskType",
     "CheckpointingConfig",
     "CheckpointingException",
+    "DataParallelBase",
     "DistributedDataParallel",
     "DistributedDataParallelConfig",
     "Float16Module",

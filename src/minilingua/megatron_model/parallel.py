@@ -16,6 +16,7 @@ from torch import distributed
 from torch._C._distributed_c10d import HashStore
 
 from minilingua.core.errors import LostRankError
+from minilingua.megatron_model.context import ContextShare
 from minilingua.megatron_model.megatron import (
     model_parallel_cuda_manual_seed,
     parallel_state,
@@ -30,7 +31,7 @@ _TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for another one: the bound for a rank that hangs without dying."""
 
 
-def initialise(seed: int, *, tensor: int = 1, pipeline: int = 1) -> None:
+def initialise(seed: int, *, tensor: int = 1, pipeline: int = 1, context: int = 1) -> None:
     """Joins the processes of this run and seeds Megatron's random states.
 
     Without RANK and WORLD_SIZE this process is alone; it opens no port, so any number of them can
@@ -39,7 +40,8 @@ def initialise(seed: int, *, tensor: int = 1, pipeline: int = 1) -> None:
     Args:
         seed: of this run.
         tensor: tensor-parallel ranks.
-        pipeline: pipeline stages. The ranks that are left are data-parallel.
+        pipeline: pipeline stages.
+        context: context-parallel ranks. The ranks that are left are data-parallel.
     """
     backend = "gloo"
     if torch.cuda.is_available():
@@ -57,7 +59,9 @@ def initialise(seed: int, *, tensor: int = 1, pipeline: int = 1) -> None:
     else:
         distributed.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
     parallel_state.initialize_model_parallel(
-        tensor_model_parallel_size=tensor, pipeline_model_parallel_size=pipeline
+        tensor_model_parallel_size=tensor,
+        pipeline_model_parallel_size=pipeline,
+        context_parallel_size=context,
     )
     seed_random_states(seed)
 
@@ -87,9 +91,21 @@ def local_device() -> torch.device:
 
 
 def seed_random_states(seed: int) -> None:
-    """Seeds torch's generator and Megatron's tracker, both of this process."""
+    """Seeds torch's generator and Megatron's tracker, both of this process.
+
+    The tracker stays the same object: TransformerEngine's attention keeps the one that there was
+    when it was built, and would go on from old states if a new one took its place.
+    """
     torch.manual_seed(seed)
-    model_parallel_cuda_manual_seed(seed % 2**31, force_reset_rng=True)
+    model_parallel_cuda_manual_seed(seed % 2**31)
+
+
+def context_share() -> ContextShare:
+    """Returns this process's place among the ranks that share its documents."""
+    return ContextShare(
+        rank=parallel_state.get_context_parallel_rank(),
+        ranks=parallel_state.get_context_parallel_world_size(),
+    )
 
 
 def shut_down() -> None:

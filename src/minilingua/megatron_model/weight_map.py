@@ -74,6 +74,12 @@ WEIGHT_MAP: tuple[MapRow, ...] = (
     MapRow("output_layer.weight", ("lm_head.weight",), tied=False),
 )
 
+TE_NAMES: Mapping[str, str] = {
+    "input_layernorm.weight": "self_attention.linear_qkv.layer_norm_weight",
+    "pre_mlp_layernorm.weight": "mlp.linear_fc1.layer_norm_weight",
+}
+"""Tensors of a layer that TransformerEngine keeps inside the linear layers that follow them."""
+
 VOCABULARY_TENSORS: tuple[str, ...] = ("embedding.word_embeddings.weight", "output_layer.weight")
 """Megatron tensors whose first dimension is the vocabulary."""
 

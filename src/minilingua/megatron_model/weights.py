@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, distributed, nn
 
-from minilingua.megatron_model.attention import Backend
+from minilingua.megatron_model.backends import Backend
 from minilingua.megatron_model.build import PackedGPTModel
 from minilingua.megatron_model.megatron import parallel_state
 from minilingua.megatron_model.sharding import join_shares, share_of
 from minilingua.megatron_model.weight_map import (
+    TE_NAMES,
     VOCABULARY_TENSORS,
     MapRow,
     check_shapes,
@@ -81,14 +82,10 @@ def read_tensors(
 
 
 def module_name(name: str, backend: Backend) -> str:
-    """Returns what the built model calls a tensor of the weight map.
-
-    TransformerEngine keeps a layer's norms inside the linear layers that follow them.
-    """
+    """Returns what the built model calls a tensor of the weight map."""
     if backend == "te":
-        name = name.replace(
-            "input_layernorm.weight", "self_attention.linear_qkv.layer_norm_weight"
-        ).replace("pre_mlp_layernorm.weight", "mlp.linear_fc1.layer_norm_weight")
+        for own, of_te in TE_NAMES.items():
+            name = name.replace(own, of_te)
     return name
 
 

@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minilingua.core.errors import DataError
 from minilingua.core.records import Split
-from minilingua.core.tokens import TextCounts, open_token_file, token_file_digest
+from minilingua.core.tokens import TextCounts, TokenFile, open_token_file, token_file_digest
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger[Any]]
+"""What there is one of for each conversation is of 32 bits: there may be millions."""
+
+_TOKENS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +69,11 @@ def read_corpus(
 
 def _read(path: Path, language: str, sequence_length: int) -> LanguageCorpus:
     file = open_token_file(path)
-    lengths = file.lengths()
-    supervised = np.zeros(0, dtype=np.int64)
-    if len(file):  # reduceat refuses an empty index
-        begins = file.offsets[:-1].astype(np.int64)
-        supervised = np.add.reduceat(file.loss_mask, begins, dtype=np.int64)
+    lengths = file.lengths().astype(np.int32)
+    supervised = _supervised(file)
     fits = lengths <= sequence_length
-    rows = np.flatnonzero(fits)
-    sources = file.sources.astype(np.int64)
+    rows = np.flatnonzero(fits).astype(np.int32)
+    sources = file.sources.astype(np.int32)
     too_long = np.bincount(sources[~fits], minlength=len(file.source_names))
     return LanguageCorpus(
         language=language,
@@ -90,3 +91,18 @@ def _read(path: Path, language: str, sequence_length: int) -> LanguageCorpus:
         digest=token_file_digest(path),
         tokenizer_digest=file.tokenizer_digest,
     )
+
+
+def _supervised(file: TokenFile) -> Ints:
+    """Returns the supervised tokens of each conversation, [conversations]."""
+    found = np.zeros(len(file), dtype=np.int32)
+    offsets = file.offsets.astype(np.int64)
+    first = 0
+    while first < len(file):  # reduceat makes integers of eight bytes of all that it gets
+        last = int(np.searchsorted(offsets, offsets[first] + _TOKENS_AT_ONCE, side="right")) - 1
+        last = min(max(last, first + 1), len(file))
+        mask = file.loss_mask[offsets[first] : offsets[last]]
+        begins = offsets[first:last] - offsets[first]
+        found[first:last] = np.add.reduceat(mask, begins, dtype=np.int64)
+        first = last
+    return found

@@ -54,10 +54,11 @@ def order(part: Part, count: int, seed: int) -> Ints:
     Elements are indices into the language's corpus.
     """
     if count == 0:
-        return np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int32)
     passes = range(math.ceil(count / len(part)))
     places = np.concatenate([_shuffled(part, epoch, seed) for epoch in passes])
-    return np.asarray(part.members[places[:count]], dtype=np.int64)
+    chosen: Ints = part.members[places[:count]]
+    return chosen
 
 
 def fill(
@@ -105,15 +106,18 @@ def interleave(lengths: Sequence[int], seed: int) -> tuple[Ints, Ints]:
     Returns:
         For each place in the run, which sequence and which element of it: [sum], [sum].
     """
-    sequence = np.repeat(np.arange(len(lengths)), lengths)
-    element = np.concatenate([np.arange(length) for length in (*lengths, 0)])
-    places = [
-        (np.arange(length) + generator(seed, "pack", "interleave", number).random(length)) / length
-        for number, length in enumerate(lengths)
-        if length
-    ]
-    sorted_places = np.argsort(np.concatenate([*places, np.zeros(0)]), kind="stable")
-    return sequence[sorted_places].astype(np.int64), element[sorted_places].astype(np.int64)
+    places = np.empty(sum(lengths))
+    begin = 0
+    for number, length in enumerate(lengths):
+        if length:
+            drawn = generator(seed, "pack", "interleave", number).random(length)
+            places[begin : begin + length] = (np.arange(length) + drawn) / length
+            begin += length
+    sorted_places = np.argsort(places, kind="stable")
+    del places
+    sequence = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[sorted_places]
+    element = np.concatenate([np.arange(length, dtype=np.int32) for length in (*lengths, 0)])
+    return sequence, element[sorted_places]
 
 
 def _by_shares(

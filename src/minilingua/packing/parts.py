@@ -70,7 +70,7 @@ def divide(corpus: Sequence[LanguageCorpus], mixture: MixtureParams) -> list[Par
 def amounts_of(language: LanguageCorpus, mixture: MixtureParams) -> Ints:
     """Returns what each conversation counts in the unit of the mixture, [n]."""
     if mixture.unit == "conversations":
-        return np.ones(len(language), dtype=np.int64)
+        return np.ones(len(language), dtype=np.int32)
     return language.lengths if mixture.unit == "tokens" else language.supervised
 
 
@@ -79,9 +79,9 @@ def _parts_of_language(
 ) -> list[tuple[str | None, Ints, float]]:
     """Returns (source, members, share within the language)."""
     if sources is None:
-        return [(None, np.arange(len(language)), 1.0)]
+        return [(None, np.arange(len(language), dtype=np.int32), 1.0)]
     members = {
-        name: np.flatnonzero(language.sources == number)
+        name: np.flatnonzero(language.sources == number).astype(np.int32)
         for number, name in enumerate(language.source_names)
         if name in sources
     }

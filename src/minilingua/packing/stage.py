@@ -118,8 +118,9 @@ def _plan_training(corpus: Sequence[LanguageCorpus], params: Params) -> _Trainin
         here = part == number
         element[here] = order(item, count, params.seed)[position[here]]
     numbers = {language.language: number for number, language in enumerate(corpus)}
-    language_of_part = np.array([numbers[item.language] for item in parts], dtype=np.int64)
+    language_of_part = np.array([numbers[item.language] for item in parts], dtype=np.int8)
     stream = _stream(corpus, language_of_part[part], element)
+    del part, position, element
     if pack.global_batch_unit == "conversations":
         schedule = steps_of_conversations(
             stream.lengths, capacity=pack.sequence_length, batch=pack.global_batch
@@ -173,8 +174,9 @@ def _held_back(parts: Sequence[Part], counts: Sequence[int], params: Params) -> 
 
 
 def _plan_held_out(corpus: Sequence[LanguageCorpus], sequence_length: int) -> _Planned:
-    language = np.repeat(np.arange(len(corpus)), [len(item) for item in corpus])
-    element = np.concatenate([np.arange(len(item)) for item in corpus])
+    sizes = [len(item) for item in corpus]
+    language = np.repeat(np.arange(len(corpus), dtype=np.int8), sizes)
+    element = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
     schedule = one_step((item.lengths for item in corpus), capacity=sequence_length)
     return _planned(_stream(corpus, language, element), schedule, sequence_length)
 
@@ -213,14 +215,18 @@ def _planned(stream: _Stream, schedule: Schedule, sequence_length: int) -> _Plan
             "dropped_last_step": len(schedule.left_out),
             "tokens_per_step": _spread(stream.lengths[schedule.order], bounds),
             "supervised_tokens_per_step": _spread(stream.supervised[schedule.order], bounds),
-            "conversations_per_step": _spread(np.ones_like(schedule.order), bounds),
+            "conversations_per_step": _spread(None, bounds),
         },
     )
 
 
-def _spread(amounts: Ints, bounds: Ints) -> dict[str, float]:
-    """Returns mean, least and most of the sums between bounds."""
-    sums = np.diff(np.concatenate([[0], np.cumsum(amounts)])[bounds])
+def _spread(amounts: Ints | None, bounds: Ints) -> dict[str, float]:
+    """Returns mean, least and most of the sums between bounds; without amounts each counts one."""
+    if amounts is not None:
+        upto = np.zeros(len(amounts) + 1, dtype=np.int64)
+        np.cumsum(amounts, out=upto[1:])
+        bounds = upto[bounds]
+    sums = np.diff(bounds)
     return {"mean": round(float(sums.mean()), 3), "min": int(sums.min()), "max": int(sums.max())}
 
 

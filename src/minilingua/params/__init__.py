@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from minilingua.params.data import CurateParams, McqaParams, SampleParams, SourcesParams
 from minilingua.params.model import BaseParams, ModelParams, TokenizeParams, TokenizerParams
-from minilingua.params.results import ConvertParams, EvaluateParams
+from minilingua.params.results import ConvertParams, EvaluateParams, TrackParams
 from minilingua.params.section import LanguageCode, Section
 from minilingua.params.training import (
     EarlyStoppingParams,
@@ -40,6 +40,7 @@ __all__ = [
     "SpikeParams",
     "TokenizeParams",
     "TokenizerParams",
+    "TrackParams",
     "TrainParams",
 ]
 
@@ -65,6 +66,7 @@ class Params(Section):
     train: TrainParams
     convert: ConvertParams
     evaluate: EvaluateParams
+    track: TrackParams = TrackParams(model="copy")  # a default for runs from before it was there
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Params":

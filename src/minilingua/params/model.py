@@ -13,8 +13,11 @@ from minilingua.params.section import (
 
 def _check_origin(section: "TokenizerParams | BaseParams") -> None:
     """Checks that just the keys of the origin are set."""
-    if (section.origin in {"local", "gguf"}) != (section.path is not None):
-        raise ValueError("path names a directory exactly when origin is 'local', or a file: 'gguf'")
+    if (section.origin in {"local", "gguf", "megatron"}) != (section.path is not None):
+        raise ValueError(
+            "path names a directory exactly when origin is 'local' (or 'megatron', for base), "
+            "or a file: 'gguf'"
+        )
     if (section.origin == "hub") != (section.hub is not None):
         raise ValueError("hub names a model exactly when origin is 'hub'")
     if section.revision is not None and section.origin != "hub":
@@ -88,12 +91,14 @@ class ModelParams(Section):
 class BaseParams(Section):
     """Weights that fine-tuning starts from."""
 
-    origin: Literal["random", "local", "gguf", "hub"]
+    origin: Literal["random", "local", "gguf", "megatron", "hub"]
     """random: seeded normal initialisation of model; local: a Hugging Face model from path; gguf:
-    dequantized from path; hub: downloaded from the Hugging Face hub, safetensors only."""
+    dequantized from path; megatron: a legacy checkpoint of Megatron-LM from path; hub: downloaded
+    from the Hugging Face hub, safetensors only."""
     path: str | None
     """For origin local a directory of a Hugging Face Llama model; for gguf a file, or
-    package:NAME/FILE inside an installed package."""
+    package:NAME/FILE inside an installed package; for megatron a directory of checkpoints
+    (latest_checkpointed_iteration.txt), or one of them (iter_0001000)."""
     hub: str | None
     """Id of a Llama model on the Hugging Face hub; for origin hub only."""
     revision: Revision | None

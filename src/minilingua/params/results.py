@@ -1,4 +1,4 @@
-"""Sections of export and evaluation."""
+"""Sections of export, evaluation and tracking."""
 
 from typing import Annotated, Literal
 
@@ -40,3 +40,11 @@ class EvaluateParams(Section):
     """Tokens of an open answer at most."""
     resamples: Count
     """Resamples of confidence intervals and paired tests."""
+
+
+class TrackParams(Section):
+    """What MLflow keeps. No stage reads it: the next `minilingua track` acts on a change."""
+
+    model: Literal["copy", "reference"]
+    """copy: the whole export, so that MLflow has the model of every training; reference: all of it
+    but the weights, of which it names the hashes."""

@@ -88,9 +88,11 @@ class ParallelParams(Section):
     pipeline: Count
     """Stages, each with an equal share of the layers."""
     context: Count
-    """Ranks that share each sequence; needs TransformerEngine."""
+    """Ranks that share each conversation: for long ones."""
     distributed_optimizer: bool
     """Data-parallel ranks share the optimizer's state instead of each holding it whole."""
+    fully_sharded: bool
+    """Data-parallel ranks share weights and gradients as well (FSDP): less memory, more traffic."""
     overlap: bool
     """Exchange gradients, and the weights of a distributed optimizer, while computing."""
 
@@ -134,8 +136,9 @@ class TrainParams(Section):
     """When to stop before the plan ends."""
     spikes: SpikeParams
     """What is done about losses that jump."""
-    precision: Literal["fp32", "bf16"]
-    """Arithmetic of the forward and backward pass; master weights are fp32."""
+    precision: Literal["fp32", "bf16", "fp8"]
+    """Arithmetic of the forward and backward pass; master weights are fp32. fp8: bf16, but for the
+    products of the layers' matrices, which TransformerEngine does in 8 bits."""
     profile: Literal["bitwise", "fast"]
     """bitwise: the same bytes again on the same machine; fast: fused kernels on GPUs."""
     recompute: Literal["none", "selective", "full"]

@@ -45,12 +45,7 @@ def compare(a: State, b: State, contents: Contents) -> list[Difference]:
     return [
         *_code(a, b),
         *_values("parameters", _flat(a.params), _flat(b.params), known=bool(a.params and b.params)),
-        *_values(
-            "environment",
-            _flat(a.environment),
-            _flat(b.environment),
-            known=bool(a.environment and b.environment),
-        ),
+        *_values("environment", *_environments(a, b), known=True),
         *_outputs(a, b, contents),
         *_training(a, b),
         *_values(
@@ -60,6 +55,13 @@ def compare(a: State, b: State, contents: Contents) -> list[Difference]:
             known=bool(a.evaluation and b.evaluation),
         ),
     ]
+
+
+def _environments(a: State, b: State) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what both tell of; the packages of a commit, for one, nobody knows."""
+    both = a.environment.keys() & b.environment.keys()
+    one, other = ({key: state.environment[key] for key in both} for state in (a, b))
+    return _flat(one), _flat(other)
 
 
 def differing_outputs(a: State, b: State) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,9 @@ import os
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Any
+
+from minilingua.core.machine import cpu_name
 
 
 def describe_environment() -> dict[str, Any]:
@@ -14,7 +15,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": _package_versions(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpu_count": os.cpu_count(),
     }
 
@@ -29,12 +30,3 @@ def _package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return dict(sorted(versions.items()))
-
-
-def _cpu_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
-    return found[1] if found else platform.processor()

@@ -2,7 +2,9 @@
 
 bit-identical          every output of every stage has the same hash
 within tolerance       the same conversations at every step, losses that differ by rounding
-statistically equal    scores over all languages that differ by less than twice the standard error
+statistically equal    a best validation loss as other seeds have it, where enough were trained;
+                       else scores over all languages that differ by less than twice the standard
+                       error
 different              anything else
 """
 
@@ -13,6 +15,7 @@ from typing import Literal
 
 from minilingua.core.events import Event, StepEvent
 from minilingua.core.records import Score
+from minilingua.provenance.seed_band import SeedBand, best_loss
 
 Grade = Literal["bit-identical", "within tolerance", "statistically equal", "different"]
 TOLERANCE = 1e-3
@@ -34,6 +37,7 @@ def grade(
     differing: Sequence[str],
     events: tuple[Sequence[Event], Sequence[Event]],
     scores: tuple[Sequence[Score], Sequence[Score]],
+    band: SeedBand | None = None,
 ) -> Verdict:
     """Returns the best grade that holds.
 
@@ -41,6 +45,7 @@ def grade(
         differing: outputs with another hash.
         events: of the two trainings; empty where one is not known.
         scores: of the two evaluations; empty where one is not known.
+        band: of the first training's parameters under other seeds, where that is known.
     """
     if not differing:
         return Verdict(grade="bit-identical", reason="every output has the same hash")
@@ -48,6 +53,13 @@ def grade(
     if largest is not None and largest <= TOLERANCE:
         reason = f"losses differ by {largest:.1e} at most, {TOLERANCE:g} is allowed"
         return Verdict(grade="within tolerance", reason=reason)
+    loss = best_loss(events[1])
+    if band is not None and loss is not None and band.holds(loss):
+        reason = (
+            f"its best validation loss {loss:.4f} lies among those of {band.seeds} seeds, "
+            f"{band.low:.4f} to {band.high:.4f}"
+        )
+        return Verdict(grade="statistically equal", reason=reason)
     worst = worst_score(*scores)
     if worst is not None and worst[1] <= STANDARD_ERRORS:
         reason = f"{worst[0]} differs most, by {worst[1]:.1f} standard errors"

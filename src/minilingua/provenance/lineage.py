@@ -9,9 +9,10 @@ Nothing of them may be told of the new one.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -23,6 +24,10 @@ DVC_LOCK = Path("dvc.lock")
 EVALUATION = Path("reports/evaluation.json")
 EVALUATION_DETAILS = Path("reports/evaluation")
 """Items, answers and the comparison of base and result, written with it."""
+COMPARED = Path("reports/compare")
+"""Comparisons with other runs, a directory each, no output of a stage."""
+SIDES = "sides.json"
+"""In each of them: what was compared."""
 REPORTS = Path("reports/train")
 
 _STAGES_THAT_RENEW = {"model": ("convert", "evaluate"), "evaluation": ("evaluate",)}
@@ -56,6 +61,41 @@ class Lineage:
             and self._has_seen_its_inputs("evaluate")
             and self._is_on_disk("evaluate", EVALUATION)
         )
+
+    def recorded(self, stage: str, side: Literal["deps", "outs"]) -> dict[str, str]:
+        """Returns path ─► md5 of what a stage has read or made."""
+        entries = (self.stages or {}).get(stage, {}).get(side, ())
+        return {entry["path"]: str(entry.get("md5")) for entry in entries}
+
+    def changed_code(self) -> list[str]:
+        """Returns the files that a stage has read and that are others, or gone, now.
+
+        The code that lies here did not make what lies here then, and nobody can say what it would.
+        The stage that has just ended read what is here, whatever was recorded of it before.
+        """
+        stages = {n: stage for n, stage in (self.stages or {}).items() if n != self.after}
+        made = {out["path"] for stage in stages.values() for out in stage.get("outs", ())}
+        read = {
+            (entry["path"], entry.get("md5"))
+            for stage in stages.values()
+            for entry in stage.get("deps", ())
+            if entry["path"] not in made
+        }
+        return sorted(
+            {name for name, md5 in read if not Path(name).exists() or dvc_md5(Path(name)) != md5}
+        )
+
+    def resolved_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns parameters with those with which each stage ran in place of a training's.
+
+        A training notes all parameters when it begins; the stages after it may have run again.
+        """
+        resolved = dict(params)
+        for name, stage in (self.stages or {}).items():
+            if name != self.after:
+                for values in stage.get("params", {}).values():
+                    resolved |= values
+        return resolved
 
     def _has_seen_its_inputs(self, stage: str) -> bool:
         if self.stages is None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,13 @@ from minilingua.core.files import read_json, require, sha256_file
 from minilingua.provenance.state import PASSPORT
 
 RELEASE = Path("models/release")
+_NAMED = re.compile(r"^\| SHA-256 of passport\.json \| `([0-9a-f]{64})` \|$", flags=re.MULTILINE)
+"""How the model card names the passport."""
+_OF_AN_ATTEMPT = (
+    "outcome", "first_step", "last_step", "commit", "device", "driver", "image_digest",
+    "slurm_job", "world_size", "layout", "torch",
+)  # fmt: skip
+"""What is printed of an attempt, in this order; --json has the rest."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     path = require(directory / PASSPORT, made_by="minilingua release")
     passport = read_json(path)
     try:
-        problems = list(_problems(directory, passport["model"]))
+        problems = [*_problems(directory, passport["model"]), *_card_problem(directory)]
         lines = list(_lines(passport))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: not a passport ({error!r})") from error
@@ -59,6 +67,14 @@ def _problems(directory: Path, files: Mapping[str, str]) -> Iterator[str]:
             yield f"file {name} is not the one that was released"
 
 
+def _card_problem(directory: Path) -> Iterator[str]:
+    """Yields what is wrong if the model card beside the passport names another one."""
+    card = directory / "README.md"
+    named = _NAMED.search(card.read_text(encoding="utf-8")) if card.exists() else None
+    if named and named[1] != sha256_file(directory / PASSPORT):
+        yield f"{PASSPORT} is not the one that README.md names: one of them was changed"
+
+
 def _lines(passport: Mapping[str, Any]) -> Iterator[str]:
     code, params = passport["code"], passport["params"]
     changed = f", {len(code['changed'])} files changed since" if code["changed"] else ""
@@ -71,9 +87,15 @@ def _lines(passport: Mapping[str, Any]) -> Iterator[str]:
     told = [f"{name} {packages[name]}" for name in ("torch", "megatron-core") if name in packages]
     yield f"environment     Python {passport['environment']['python']}, {', '.join(told)}"
     yield f"processor       {passport['environment']['cpu']}"
-    for number, attempt in enumerate(passport["attempts"], start=1):
-        shown = ", ".join(f"{key} {value}" for key, value in attempt.items() if key != "attempt")
-        yield f"attempt {number:<8}{shown}"
+    for attempt in passport["attempts"]:
+        shown = ", ".join(
+            f"{name.replace('_', ' ')} {attempt[name]}"
+            for name in _OF_AN_ATTEMPT
+            if name in attempt
+        )
+        yield f"attempt {attempt['attempt']:<8}{shown}"
+    for job in passport.get("slurm_jobs", ()):
+        yield f"Slurm job       {', '.join(f'{name} {value}' for name, value in job.items())}"
     stopping = passport["early_stopping"]
     loss = f"{stopping['best_loss']:.4f}"
     yield f"selected        step {stopping['best_step']}, validation loss {loss}"

@@ -1,4 +1,4 @@
-"""``minilingua reproduce MODEL``: builds a released model again and grades the result.
+"""``minilingua reproduce MODEL|RUN``: builds a model again and grades the result.
 
 passport ─► commit and patch in a scratch clone ─► dvc.lock as it was? ─► dvc repro, from nothing
 │
@@ -6,87 +6,96 @@ grade, first differing output ◄─ hashes, losses and scores, both sides ◄�
 """
 
 import argparse
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.errors import DataError, ParamsError
 from minilingua.core.files import read_json, write_json
 from minilingua.provenance.contents import Contents
-from minilingua.provenance.differences import compare, differing_outputs
-from minilingua.provenance.git_state import git_output
+from minilingua.provenance.differences import Difference, compare, differing_outputs
+from minilingua.provenance.environment import describe_environment
+from minilingua.provenance.first_steps import grade_steps, train_steps, up_to
 from minilingua.provenance.grading import Verdict, grade
+from minilingua.provenance.passport import describe_attempts
+from minilingua.provenance.restore import check_image, link_local_inputs, restore, say
 from minilingua.provenance.scores import read_scores_of
-from minilingua.provenance.state import PASSPORT, State, read_state
+from minilingua.provenance.seed_band import read_seed_band
+from minilingua.provenance.state import NUMERIC, PASSPORT, State, environment_of, read_state
+from minilingua.provenance.training_record import current_run, read_run
 
 RELEASE = Path("models/release")
 RESULT = "reproduction.json"
-_LOCAL_PATHS = (
-    ("sources", "mirror"), ("sources", "benchmarks"), ("tokenizer", "path"), ("base", "path"),
-)  # fmt: skip
-"""Parameters that name what git does not have."""
+FETCH = "fetch"
 
 
-def main(argv: Sequence[str]) -> int:
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command."""
+    found = argparse.ArgumentParser(
+        prog="minilingua reproduce",
+        description="Builds a model again from its passport: the commit (and patch) in a scratch "
+        "clone, every stage from nothing, then hashes, losses and scores are compared. It takes "
+        "as long as the model took; other raw data ends it before the training.",
+    )
+    found.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL|RUN",
+        default=str(RELEASE),
+        help=f"directory with {PASSPORT}, or the key, name or id of a run in MLflow (default: "
+        f"{RELEASE})",
+    )
+    found.add_argument(
+        "--until", metavar="STAGE", help="the last stage to run, such as pack (default: all)"
+    )
+    found.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="rebuild the data, train N steps here, and compare their losses and sample ids",
+    )
+    found.add_argument(
+        "--directory",
+        type=Path,
+        help="an absent directory to build in, which stays (default: a temporary one)",
+    )
+    return found
+
+
+def reproduce(model: Path, arguments: argparse.Namespace) -> int:
     """Rebuilds and grades; exit code 1 if the result is another one.
+
+    Args:
+        model: a passport, or a directory with one.
+        arguments: of ``parser``.
 
     Raises:
         MissingInputError: there is no passport, or git does not know its commit.
         DataError: the passport does not tell enough, or its patch does not apply.
     """
-    parser = argparse.ArgumentParser(
-        prog="minilingua reproduce",
-        description="Builds a model again from its passport: the commit (and patch) in a scratch "
-        "clone, every stage from nothing, then hashes, losses and scores are compared. It takes "
-        "as long as the model took.",
-    )
-    parser.add_argument(
-        "model",
-        type=Path,
-        nargs="?",
-        default=RELEASE,
-        help=f"directory with {PASSPORT} (default: {RELEASE})",
-    )
-    parser.add_argument(
-        "--until", metavar="STAGE", help="the last stage to run, such as pack (default: all)"
-    )
-    parser.add_argument(
-        "--directory",
-        type=Path,
-        help="an absent directory to build in, which stays (default: a temporary one)",
-    )
-    arguments = parser.parse_args(argv)
-    passport_path = arguments.model / PASSPORT if arguments.model.is_dir() else arguments.model
-    passport = read_json(passport_path)
+    passport_path = model / PASSPORT if model.is_dir() else model
+    passport = read_json(passport_path, made_by="minilingua release")
     expected = read_state(str(passport_path))
     if arguments.until is not None and arguments.until not in expected.stages:
         raise DataError(
             f"{passport_path} has no stage {arguments.until!r}; it has {', '.join(expected.stages)}"
         )
+    if arguments.steps is not None:
+        if arguments.until is not None:
+            raise ParamsError("--steps trains what --until would leave out: give one of them")
+        expected = up_to(expected, arguments.steps)
     with _directory(arguments.directory) as clone:
         restore(passport, clone)
-        _say(f"{expected.commit} restored in {clone}; dvc.lock is that of the passport")
-        _link_local_inputs(expected.params, clone)
-        rebuild(clone, arguments.until)
-        found = read_state(str(clone))
-        differing = list(differing_outputs(expected, found))
-        verdict = grade(
-            [path for _, path in differing],
-            (expected.events, found.events),
-            (
-                read_scores_of(arguments.model / "evaluation.json"),
-                read_scores_of(clone / "reports/evaluation.json"),
-            ),
-        )
-        contents = Contents.of([Path(), clone])
-        causes = [str(one) for one in compare(expected, found, contents)]
+        say(f"{expected.commit} restored in {clone}; dvc.lock is that of the passport")
+        check_image(passport, clone)
+        link_local_inputs(expected.params, clone)
+        found, differing, verdict = _build(expected, passport_path.parent, clone, arguments)
+        causes = _causes(expected, found, Contents.of([Path(), clone]))
         _print(expected, found, differing, verdict, causes)
         if arguments.directory is not None:
             result = {
@@ -99,50 +108,100 @@ def main(argv: Sequence[str]) -> int:
     return 1 if verdict.grade == "different" else 0
 
 
-def restore(passport: dict[str, Any], clone: Path) -> None:
-    """Makes a clone of this repository in the state that a passport tells of.
+def _build(
+    expected: State, beside: Path, clone: Path, arguments: argparse.Namespace
+) -> tuple[State, list[tuple[str, str]], Verdict]:
+    """Runs the stages; returns what was found, which outputs differ, and the grade.
 
-    Raises:
-        MissingInputError: git does not know the commit.
-        DataError: the passport does not tell enough, its patch does not apply, or dvc.lock is not
-            the one that it names.
+    ``beside``: where the passport lies, and the evaluation if it is known.
     """
-    code = passport["code"]
-    commit = code["commit"]
-    if commit is None:
-        raise DataError("the passport names no commit: the model was not made in a git repository")
-    if git_output("cat-file", "-e", f"{commit}^{{commit}}") is None:
-        raise MissingInputError(f"git does not know the commit {commit}; `git fetch` may bring it")
-    if code.get("untracked"):
-        shown = ", ".join(code["untracked"][:3])
-        _say(f"not restored, since git did not have them: {shown}")
-    if code["patch_sha256"] is not None and code.get("patch") is None:
-        raise DataError(
-            f"the model was made from uncommitted changes ({', '.join(code['changed'][:3])}) that "
-            "the passport does not hold: it cannot be rebuilt"
-        )
-    for command in (
-        ("clone", "--quiet", "--shared", "--no-checkout", str(Path().absolute()), str(clone)),
-        ("-C", str(clone), "checkout", "--quiet", "--detach", commit),
-    ):
-        if git_output(*command) is None:
-            raise DataError(f"git {' '.join(command[:3])} .. failed")
-    if code.get("patch"):
-        patch = code["patch"].encode()
-        if git_output("apply", "--whitespace=nowarn", "-", root=clone, given=patch) is None:
-            raise DataError(f"the passport's patch does not apply to {commit}")
-    lock = clone / "dvc.lock"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
-    if digest != passport["pipeline"]["dvc_lock_sha256"]:
-        raise DataError(f"dvc.lock of {commit} is not the one that the passport names")
+    if FETCH in expected.stages:
+        # Days of training are not to be spent on other data.
+        rebuild(clone, [FETCH])
+        found = _read(clone)
+        if differing := list(differing_outputs(expected, found)):
+            paths = ", ".join(path for _, path in differing)
+            reason = f"the raw data is another ({paths}); nothing was built from it"
+            return found, differing, Verdict(grade="different", reason=reason)
+    if arguments.steps is not None:
+        rebuild(clone, list(expected.stages))
+        events = train_steps(clone, arguments.steps, _environment(clone))
+        found = up_to(replace(_read(clone), events=events), arguments.steps)
+        differing = list(differing_outputs(expected, found))
+        return found, differing, grade_steps([path for _, path in differing], expected, found)
+    if arguments.until != FETCH:
+        rebuild(clone, [arguments.until] if arguments.until is not None else [])
+    found = _read(clone)
+    differing = list(differing_outputs(expected, found))
+    scores = [
+        read_scores_of(path)
+        for path in (beside / "evaluation.json", clone / "reports/evaluation.json")
+    ]
+    verdict = grade(
+        [path for _, path in differing],
+        (expected.events, found.events),
+        (scores[0], scores[1]),
+        read_seed_band(expected.params),
+    )
+    if arguments.until is not None:
+        verdict = replace(verdict, reason=f"{verdict.reason}, up to {arguments.until}")
+    return found, differing, verdict
 
 
-def rebuild(clone: Path, until: str | None) -> None:
-    """Runs the stages of a clone, none of which has an output yet.
+def _read(clone: Path) -> State:
+    """Returns the state of a clone, with the stages that this machine has run."""
+    state = read_state(str(clone))
+    ran = {
+        name: stage
+        for name, stage in state.stages.items()
+        if all((clone / path).exists() for path in stage.outs)
+    }
+    environment = {**describe_environment(), **state.environment}
+    begun = current_run(root=clone)
+    if "training" not in environment and begun is not None:  # stopped before it published anything
+        environment |= environment_of(describe_attempts(read_run(begun)))
+    return replace(state, stages=ran, environment=environment)
+
+
+def _causes(expected: State, found: State, contents: Contents) -> list[str]:
+    """Returns the differences, that which explains most first.
+
+    Machines hardly ever are the same, and data stages do not compute with floating-point numbers:
+    of another processor nothing follows for them, so it does not stand before their difference.
+    """
+    differences = compare(expected, found, contents)
+    exact = [
+        one
+        for one in differences
+        if one.kind in {"code", "parameters"} or (one.kind == "data" and _is_exact(expected, one))
+    ]
+    return [str(one) for one in [*exact, *(one for one in differences if one not in exact)]]
+
+
+def _is_exact(state: State, difference: Difference) -> bool:
+    makers = {path: name for name, stage in state.stages.items() for path in stage.outs}
+    return makers.get(difference.what) not in NUMERIC
+
+
+def rebuild(clone: Path, stages: Sequence[str]) -> None:
+    """Runs stages of a clone, none of which has an output yet, and what they need; or all of them.
 
     Raises:
         DataError: a stage failed.
     """
+    done = subprocess.run(  # noqa: S603 - our own program, no shell
+        # A shared cache may know the outputs: they have to be made, not found.
+        [sys.executable, "-m", "dvc", "repro", "--no-run-cache", *stages],
+        cwd=clone,
+        env=_environment(clone),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DataError(f"`dvc repro` in {clone} ended with exit code {done.returncode}")
+
+
+def _environment(clone: Path) -> dict[str, str]:
+    """Returns the environment in which a clone runs its own code."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -150,12 +209,7 @@ def rebuild(clone: Path, until: str | None) -> None:
         "MINILINGUA_TRACKING": "off",  # another line than the one that MLflow is told of
     }
     environment.pop("DVC_STAGE", None)
-    targets = [until] if until is not None else []
-    done = subprocess.run(  # noqa: S603 - our own program, no shell
-        [sys.executable, "-m", "dvc", "repro", *targets], cwd=clone, env=environment, check=False
-    )
-    if done.returncode != 0:
-        raise DataError(f"`dvc repro` in {clone} ended with exit code {done.returncode}")
+    return environment
 
 
 @contextmanager
@@ -170,16 +224,6 @@ def _directory(chosen: Path | None) -> Iterator[Path]:
         yield Path(parent) / "clone"
 
 
-def _link_local_inputs(params: dict[str, Any], clone: Path) -> None:
-    for section, name in _LOCAL_PATHS:
-        named = (params.get(section) or {}).get(name)
-        if named and not Path(named).is_absolute() and Path(named).exists():
-            link = clone / named
-            if not link.exists():
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(Path(named).absolute())
-
-
 def _print(
     expected: State,
     found: State,
@@ -191,13 +235,9 @@ def _print(
     for name in expected.stages:
         if name in found.stages:
             told = f"{wrong[name]} differs" if name in wrong else "same hashes"
-            _say(f"{name:<10} {told}")
-    _say(f"{verdict.grade}: {verdict.reason}")
-    if differing and causes:
-        _say(f"first difference: {causes[0]}")
+            say(f"{name:<10} {told}")
+    say(f"{verdict.grade}: {verdict.reason}")
+    if verdict.grade != "bit-identical" and causes:
+        say(f"first difference: {causes[0]}")
         for cause in causes[1:]:
-            _say(f"  then: {cause}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - this is the program's output
+            say(f"  then: {cause}")

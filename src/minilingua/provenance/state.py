@@ -7,7 +7,7 @@ a run key                   runs/<run key>/
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,19 @@ from ruamel.yaml.error import YAMLError
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.events import Event, compact, read_events
 from minilingua.core.files import read_json
+from minilingua.core.runs import RUNS, run_keys
 from minilingua.provenance.environment import describe_environment
 from minilingua.provenance.git_state import git_output, read_git_state
-from minilingua.provenance.training_record import RUNS
+from minilingua.provenance.passport import describe_attempts
+from minilingua.provenance.training_record import published_run, read_run
 
 PASSPORT = "passport.json"
 EVENTS = "events.jsonl"
 _EVENTS = Path("reports/train/events.jsonl")
+NUMERIC = ("train", "convert", "evaluate")
+"""Stages that compute with floating-point numbers on whatever the machine has."""
 _SHORTEST_KEY = 6
+_OF_A_TRAINING = ("image_digest", "driver", "device", "world_size", "layout", "cpu", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,7 @@ class State:
     stages: dict[str, StageRecord] = field(default_factory=dict)
     """In the order of the line."""
     environment: dict[str, Any] = field(default_factory=dict)
+    """Versions and processor; under ``training`` what the last attempt at it ran on."""
     events: tuple[Event, ...] = ()
     """Of its training, replayed steps reconciled."""
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -69,18 +75,18 @@ def read_state(text: str) -> State:
         return _from_passport(text, path)
     if path.is_dir() and (path / "dvc.yaml").exists():
         return _from_checkout(text, path)
-    runs = [about.parent for about in RUNS.glob(f"{text}*/run.json")]
+    keys = run_keys()
+    runs = [key for key in keys if key.startswith(text)]
     if len(text) >= _SHORTEST_KEY and len(runs) == 1:
-        return _from_run(text, runs[0])
+        return _from_run(text, RUNS / runs[0])
     commit = git_output(
         "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}"
     )
     if commit is not None:
         return _from_commit(text, commit.decode().strip())
-    known = ", ".join(sorted(about.parent.name for about in RUNS.glob("*/run.json"))) or "none"
     raise MissingInputError(
         f"{text}: no model with {PASSPORT}, no passport, checkout, commit, or run key here "
-        f"(run keys: {known})"
+        f"(run keys: {', '.join(keys) or 'none'})"
     )
 
 
@@ -107,6 +113,7 @@ def _record(stage: Mapping[str, Any]) -> StageRecord:
 
 def _from_checkout(name: str, root: Path) -> State:
     here = root.resolve() == Path.cwd()
+    published = published_run(root)
     summary = root / "reports/evaluation_summary.json"
     return State(
         name=name,
@@ -114,7 +121,10 @@ def _from_checkout(name: str, root: Path) -> State:
         commit=read_git_state(root).commit,
         params=_yaml(_text(root / "params.yaml"), f"{root / 'params.yaml'}"),
         stages=stages_of_lock(_text(root / "dvc.lock"), f"{root / 'dvc.lock'}"),
-        environment=describe_environment() if here else {},
+        environment={
+            **(describe_environment() if here else {}),
+            **(environment_of(describe_attempts(published)) if published else {}),
+        },
         events=_events(root / _EVENTS),
         evaluation=read_json(summary) if summary.exists() else {},
     )
@@ -150,7 +160,7 @@ def _from_passport(name: str, path: Path) -> State:
             commit=passport["code"]["commit"],
             params=dict(passport["params"]),
             stages=in_order(stages),
-            environment=dict(passport["environment"]),
+            environment={**passport["environment"], **environment_of(passport["attempts"])},
             evaluation=dict(passport["evaluation"]),
             events=_events(path.with_name(EVENTS)),
         )
@@ -159,12 +169,20 @@ def _from_passport(name: str, path: Path) -> State:
 
 
 def _from_run(name: str, directory: Path) -> State:
-    about = read_json(directory / "run.json")
-    try:
-        params = dict(about["params"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{directory / 'run.json'}: not of a run ({error!r})") from error
-    return State(name=name, params=params, events=_events(directory / "events.jsonl"))
+    training = read_run(directory)
+    return State(
+        name=name,
+        params=training.params,
+        environment=environment_of(describe_attempts(training)),
+        events=training.events,
+    )
+
+
+def environment_of(attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns on what and in which image a training ran last; empty where that is not known."""
+    if not attempts or "cpu" not in attempts[-1]:  # of a version that did not ask
+        return {}
+    return {"training": {name: attempts[-1].get(name, "none") for name in _OF_A_TRAINING}}
 
 
 def in_order(stages: Mapping[str, StageRecord]) -> dict[str, StageRecord]:

@@ -5,8 +5,10 @@ runs/<run key>/         run.json, events.jsonl, telemetry.jsonl
 reports/train/          events.jsonl and plots of the published training (a DVC output)
 """
 
+import platform
+import time
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,18 +24,20 @@ from minilingua.core.events import (
     read_telemetry,
 )
 from minilingua.core.files import dump_record, read_json, require, sha256_file
+from minilingua.core.runs import CURRENT, RUNS
 from minilingua.core.seeding import content_id
 from minilingua.params_file import load_params
 
-RUNS = Path("runs")
-CURRENT = RUNS / "current"
 REPORTS = Path("reports/train")
 EVENTS = REPORTS / "events.jsonl"
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
+_SILENCE_S = 900.0
+"""Seconds without a record after which a training on another machine counts as ended; it writes
+one for every step, evaluation and save."""
 
-_OF_A_JOB = frozenset({"preflight", "job"})
+OF_A_JOB = frozenset({"preflight", "job"})
 """Telemetry of a Slurm job around the process that trains."""
 
 
@@ -76,8 +80,14 @@ class Training:
     @property
     def attempts(self) -> int:
         """Processes that have trained in this run directory."""
-        trained = (r for r in self.telemetry if r.get("kind") not in _OF_A_JOB)
+        trained = (r for r in self.telemetry if r.get("kind") not in OF_A_JOB)
         return max((int(record.get("attempt", 1)) for record in trained), default=1)
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that was checked out when it began."""
+        commits = (r.get("commit") for r in self.telemetry if r.get("kind") == "start")
+        return next(filter(None, commits), None)
 
     def validation_loss(self, step: int) -> EvaluationEvent | None:
         """Returns the evaluation after a step."""
@@ -86,7 +96,7 @@ class Training:
 
     def ended_ms(self) -> int:
         """Returns when the last record was written (milliseconds)."""
-        return max((_milliseconds(record) for record in self.telemetry), default=self.began_ms)
+        return max((milliseconds(record) for record in self.telemetry), default=self.began_ms)
 
     def status(self, *, alive: bool) -> RunStatus:
         """Returns what became of it.
@@ -96,7 +106,8 @@ class Training:
         """
         if alive:
             return "RUNNING"
-        attempt = [r for r in self.telemetry if int(r.get("attempt", 1)) == self.attempts]
+        last = self.attempts
+        attempt = [r for r in self.telemetry if int(r.get("attempt", 1)) == last]
         ends = [str(r.get("status")) for r in attempt if r.get("kind") == "end"]
         if ends and ends[-1] == "failed":
             return "FAILED"
@@ -111,15 +122,11 @@ def read_run(directory: Path) -> Training:
         DataError: run.json or an event cannot be read.
     """
     about_path = directory / "run.json"
-    about = read_json(about_path, made_by="minilingua train")
-    try:
-        run_key, params = str(about["run_key"]), dict(about["params"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{about_path}: expected run_key and params: {error!r}") from error
+    run_key, params = _about(about_path)
     telemetry = tuple(read_telemetry(directory / "telemetry.jsonl"))
     events_path = directory / "events.jsonl"
     events = compact(read_events(events_path)) if events_path.exists() else []
-    began = _milliseconds(telemetry[0]) if telemetry else _modified_ms(about_path)
+    began = milliseconds(telemetry[0]) if telemetry else _modified_ms(about_path)
     return Training(
         run_key=run_key,
         params=params,
@@ -130,26 +137,31 @@ def read_run(directory: Path) -> Training:
     )
 
 
+def read_run_key(directory: Path) -> str:
+    """Returns the key of the training in a run directory, which is its name unless it is a copy.
+
+    Raises:
+        MissingInputError, DataError: as for ``read_run``.
+    """
+    return _about(directory / "run.json")[0]
+
+
+def _about(path: Path) -> tuple[str, dict[str, Any]]:
+    about = read_json(path, made_by="minilingua train")
+    try:
+        return str(about["run_key"]), dict(about["params"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: expected run_key and params: {error!r}") from error
+
+
 def read_published() -> Training:
     """Reads the training of ``reports/train/``, with its telemetry if its run directory is here.
-
-    Trainings under several run keys may have gone the same way, as after a change of code that
-    changes no number: it is then the current one, or else the newest.
 
     Raises:
         MissingInputError: ``reports/train/events.jsonl`` is missing.
     """
     path = require(EVENTS, made_by="minilingua train")
-    published = path.read_bytes()
-    current = current_run()
-    candidates = [current] if current is not None else []
-    for directory in [*candidates, *reversed(run_directories())]:
-        if (directory / "events.jsonl").exists():
-            run = read_run(directory)
-            lines = "".join(dump_record(event) + "\n" for event in run.events)
-            if lines.encode() == published:
-                return run
-    return Training(
+    return published_run() or Training(
         run_key=f"events-{sha256_file(path)[:16]}",
         params=load_params().model_dump(mode="json"),
         events=tuple(compact(read_events(path))),
@@ -159,22 +171,46 @@ def read_published() -> Training:
     )
 
 
-def run_directories() -> list[Path]:
-    """Returns the run directories, oldest training first."""
-    found = [about.parent for about in RUNS.glob("*/run.json")]
+def published_run(root: Path = Path()) -> Training | None:
+    """Returns the run whose events are those of ``reports/train/``, if it is here.
+
+    Trainings under several run keys may have gone the same way, as after a change of code that
+    changes no number: it is then the current one, or else the newest.
+
+    Args:
+        root: the checkout.
+    """
+    if not (root / EVENTS).exists():
+        return None
+    published = (root / EVENTS).read_bytes()
+    current = current_run(root=root)
+    candidates = [current] if current is not None else []
+    for directory in [*candidates, *reversed(run_directories(root))]:
+        if (directory / "events.jsonl").exists():
+            run = read_run(directory)
+            lines = "".join(dump_record(event) + "\n" for event in run.events)
+            if lines.encode() == published:
+                return run
+    return None
+
+
+def run_directories(root: Path = Path()) -> list[Path]:
+    """Returns the run directories of a checkout, oldest training first."""
+    found = [about.parent for about in (root / RUNS).glob("*/run.json")]
     return sorted(found, key=lambda directory: (_modified_ms(directory / "run.json"), directory))
 
 
-def current_run(since_ns: int = 0) -> Path | None:
+def current_run(since_ns: int = 0, root: Path = Path()) -> Path | None:
     """Returns the run directory that ``runs/current`` names.
 
     Args:
         since_ns: leaves out a name that was written before this time (nanoseconds).
+        root: the checkout.
     """
     try:
-        if CURRENT.stat().st_mtime_ns < since_ns:
+        if (root / CURRENT).stat().st_mtime_ns < since_ns:
             return None
-        directory = RUNS / CURRENT.read_text(encoding="utf-8").strip()
+        directory = root / RUNS / (root / CURRENT).read_text(encoding="utf-8").strip()
     except OSError:
         return None
     return directory if (directory / "run.json").exists() else None
@@ -190,7 +226,7 @@ class Clock:
     def __init__(self, training: Training) -> None:
         times: dict[int, int] = {0: training.began_ms}
         for record in step_records(training.telemetry):
-            times.setdefault(int(record["step"]), _milliseconds(record))
+            times.setdefault(int(record["step"]), milliseconds(record))
         self._steps = sorted(times)
         self._times = times
 
@@ -214,6 +250,22 @@ def step_records(telemetry: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [first[step] for step in sorted(first)]
 
 
+def is_alive(directory: Path, training: Training) -> bool:
+    """Tells whether a process trains in a run directory now, here or on another machine.
+
+    Locks of another machine, such as the node of a Slurm job, cannot be seen from here. There, an
+    attempt lives that has not told of its end and wrote something not long ago.
+    """
+    if lock_is_held(directory):
+        return True
+    last = [r for r in training.telemetry if int(r.get("attempt", 1)) == training.attempts]
+    hosts = [r.get("host") for r in last if r.get("kind") == "start"]
+    if not hosts or hosts[-1] == platform.node() or any(r.get("kind") == "end" for r in last):
+        return False
+    # A record from the future is of a clock that was set back: it tells nothing.
+    return abs(time.time() - max(milliseconds(r) for r in last) / 1000) < _SILENCE_S
+
+
 def lock_is_held(directory: Path) -> bool:
     """Tells whether a process on this machine holds a lock in a run directory.
 
@@ -233,7 +285,8 @@ def _fingerprint(*paths: Path) -> str:
     return content_id("".join(sha256_file(path) for path in paths if path.exists()))
 
 
-def _milliseconds(record: dict[str, Any]) -> int:
+def milliseconds(record: Mapping[str, Any]) -> int:
+    """Returns when a record of the telemetry was written (Unix time in milliseconds)."""
     return round(float(record.get("time", 0)) * 1000)
 
 

@@ -1,6 +1,7 @@
 """The charts of the report, as SVG that stands in the page."""
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 from minilingua.core.events import DecisionEvent, EndEvent, EvaluationEvent, StepEvent
 from minilingua.core.records import Score
 from minilingua.provenance.training_record import Training
+from minilingua.provenance.waterfall import Waterfall
 from minilingua.report.content import LanguageRow
 
 if TYPE_CHECKING:
@@ -38,16 +40,24 @@ def loss_chart(training: Training) -> str:
         [event.loss for event in evaluations],
         color=_ACCENT, marker="o", markersize=4, label="validation",
     )  # fmt: skip
+    worse = [
+        event
+        for event in training.events
+        if isinstance(event, DecisionEvent) and event.verdict in {"waiting", "stop"}
+    ]
+    if worse:
+        axes.plot(
+            [event.step for event in worse], [event.loss for event in worse], marker="x",
+            color=_MARK, markersize=8, linestyle="none", label="no improvement",
+        )  # fmt: skip
     for event in training.events:
-        if isinstance(event, DecisionEvent) and event.verdict in {"waiting", "stop"}:
-            axes.plot(event.step, event.loss, marker="x", color=_MARK, markersize=8)
         if isinstance(event, EndEvent):
             axes.plot(
                 event.best_step, event.best_loss, marker="*", markersize=14, linestyle="none",
                 color=_ACCENT, markeredgecolor="black", label=f"selected: step {event.best_step}",
             )  # fmt: skip
-            axes.axvline(event.step, color=_MARK, linestyle="--", linewidth=1)
-    axes.plot([], [], marker="x", color=_MARK, linestyle="none", label="no improvement")
+            told = f"end: {event.reason.replace('_', ' ')}"
+            axes.axvline(event.step, color=_MARK, linestyle="--", linewidth=1, label=told)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("nats per supervised token")
     axes.legend(frameon=False, loc="upper right")
@@ -123,8 +133,35 @@ def mixture_chart(ledger: Sequence[Mapping[str, str]], unit: str) -> str:
     return _svg(figure, "Shares and epochs of each language in the training schedule")
 
 
+def waterfall_chart(found: Waterfall) -> str:
+    """Returns the tokens a second that are left after each thing that takes time."""
+    names = [stage.name for stage in found.stages]
+    rates = [stage.tokens_per_second for stage in found.stages]
+    names.append("of it, supervised")
+    rates.append(found.supervised_tokens_per_second)
+    above = [rates[0], *rates[:-1]]
+    figure = _figure(8, 0.36 * len(names) + 0.9)
+    axes = figure.add_subplot()
+    place = np.arange(len(names))
+    axes.barh(place, above, height=0.6, color=_LIGHT, label="lost here")
+    axes.barh(place, rates, height=0.6, color=_DARK, label="left")
+    for row, (rate, before) in enumerate(zip(rates, above, strict=True)):
+        lost = f", {1 - rate / before:.1%} lost" if row else ""
+        axes.annotate(f"{rate:,.0f}{lost}", (before, row), (4, 0), textcoords="offset points",
+                      va="center", fontsize="small")  # fmt: skip
+    axes.set_yticks(place, names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.3 * max(rates))
+    axes.set_xlabel("tokens a second")
+    axes.legend(frameon=False, fontsize="small", loc="lower right")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    return _svg(figure, "Tokens a second left after each thing that takes time")
+
+
 def _value(score: Score | None) -> float:
-    return score.value if score is not None else 0.0
+    """Returns the value, or what is not drawn."""
+    return score.value if score is not None else math.nan
 
 
 def _error(score: Score | None) -> float:

@@ -15,6 +15,7 @@ from minilingua.report.charts import (
     loss_chart,
     mixture_chart,
     results_chart,
+    waterfall_chart,
 )
 from minilingua.report.content import Content, gather
 
@@ -59,12 +60,14 @@ def render(content: Content) -> str:
             mixture_chart(content.passport["token_ledger"], content.params.mixture.unit)
         ),
     }
+    if content.waterfall is not None:
+        charts["waterfall"] = Markup(waterfall_chart(content.waterfall))  # noqa: S704
     return environment.get_template("page.html.jinja").render(
         content=content,
         charts=charts,
         decision=content.training.decision,
         end=content.training.end,
-        parameters=list(_flatten(content.training.params)),
+        parameters=list(_flatten(content.passport["params"])),
     )
 
 

@@ -6,17 +6,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from minilingua.core.files import read_json
+from minilingua.core.errors import DataError
+from minilingua.core.files import read_json, read_jsonl
 from minilingua.core.languages import LANGUAGES
 from minilingua.core.records import Score
 from minilingua.evaluation.scores import ALL, ScoreIndex
 from minilingua.params import Params
 from minilingua.params_file import validate_params
 from minilingua.provenance.data_record import SourceRecord, read_sources
+from minilingua.provenance.lineage import EVALUATION_DETAILS, read_lineage
 from minilingua.provenance.passport import collect_passport
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import Training, read_published, step_records
+from minilingua.provenance.waterfall import Waterfall, waterfall
+from minilingua.report.comparisons import Sides, read_comparisons
 
+ANSWERS = EVALUATION_DETAILS / "answers.jsonl"
 CURATION = Path("data/conversations/manifest.json")
 _TOTALS = (
     ("mcqa", "all questions"),
@@ -50,16 +55,32 @@ class TotalRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What base and result wrote to a prompt without a key: a line of ``answers.jsonl``."""
+
+    id: str
+    language: str
+    prompt: str
+    reference: str
+    base: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """Everything on the page."""
 
     params: Params
     training: Training
     passport: Mapping[str, Any]
+    changed_code: Sequence[str]
+    """Files that a stage has read and that are others now."""
     scores: Sequence[Score]
     languages: Sequence[LanguageRow]
     """The languages of the run, then all together."""
     totals: Sequence[TotalRow]
+    comparisons: Sequence[Sides]
+    """Base and result item by item, and other runs that were compared with this one."""
     sources: Sequence[SourceRecord]
     dropped: Mapping[str, int]
     """Reason of curation ─► rows."""
@@ -67,6 +88,10 @@ class Content:
     contamination: Mapping[str, Mapping[str, int]]
     speed: Mapping[str, str]
     """What of the training's speed is known, for people."""
+    waterfall: Waterfall | None
+    """Where its time went; None where the telemetry is gone or does not tell."""
+    answers: Sequence[Answer]
+    """One of each language, in the order of the run's. They quote the test data."""
 
 
 def gather() -> Content:
@@ -77,7 +102,9 @@ def gather() -> Content:
         DataError: one cannot be read.
     """
     training = read_published()
-    params = validate_params(training.params, f"parameters of run {training.run_key}")
+    lineage = read_lineage()
+    passport = collect_passport(training, lineage)
+    params = validate_params(passport["params"], f"parameters of run {training.run_key}")
     scores = read_scores()
     index = ScoreIndex(scores)
     curation = read_json(CURATION, made_by="minilingua curate")
@@ -88,15 +115,19 @@ def gather() -> Content:
     return Content(
         params=params,
         training=training,
-        passport=collect_passport(training),
+        passport=passport,
+        changed_code=lineage.changed_code(),
         scores=scores,
         languages=[_language(index, code) for code in (*params.languages, ALL)],
         totals=list(_totals(index)),
+        comparisons=read_comparisons(),
         sources=read_sources(),
         dropped=dropped,
         kept=curation["rows_kept"],
         contamination=curation["details"].get("contamination", {}),
         speed=_speed(training),
+        waterfall=_waterfall(training),
+        answers=_answers(params),
     )
 
 
@@ -127,6 +158,25 @@ def _totals(index: ScoreIndex) -> list[TotalRow]:
                     )
                 )
     return rows
+
+
+def _waterfall(training: Training) -> Waterfall | None:
+    try:
+        return waterfall(training.telemetry, training.run_key)
+    except DataError:
+        return None
+
+
+def _answers(params: Params) -> list[Answer]:
+    """Returns the first answer of each language, by the id of its question."""
+    if not ANSWERS.exists():
+        return []
+    first: dict[str, Answer] = {}
+    for answer in read_jsonl(ANSWERS, Answer):
+        kept = first.setdefault(answer.language, answer)
+        if answer.id < kept.id:
+            first[answer.language] = answer
+    return [first[code] for code in params.languages if code in first]
 
 
 def _speed(training: Training) -> dict[str, str]:

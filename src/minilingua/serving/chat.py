@@ -5,6 +5,7 @@ training: text that spells a control token stays text.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -43,8 +44,12 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sampling")
     arguments = parser.parse_args(argv)
-    if arguments.max_new_tokens < 1 or arguments.temperature < 0:
-        raise ParamsError("--max-new-tokens has to be positive, --temperature not negative")
+    if arguments.max_new_tokens < 1 or not 0 <= arguments.temperature < math.inf:
+        raise ParamsError(
+            "--max-new-tokens has to be positive, --temperature a finite number, not negative"
+        )
+    if not 0 <= arguments.seed < 2**63:
+        raise ParamsError(f"--seed {arguments.seed}: it has to be in [0, 2**63)")
     if not arguments.model.is_dir():
         raise MissingInputError(f"{arguments.model} is missing; `dvc repro` makes models/hf")
     encoder = PromptEncoder(arguments.tokenizer or arguments.model)
@@ -117,34 +122,45 @@ class Talk:
         """
         self._turns.append(_message("user", text))
         notes = []
-        room = self._model.config.max_position_embeddings - self._limit
+        positions = self._model.config.max_position_embeddings
+        room = positions - min(self._limit, positions // 2)  # the rest is for the answer
         prompt = self._prompt()
         while len(prompt) > room and len(self._turns) > 1:
             del self._turns[:2]  # the oldest question and its answer
             prompt = self._prompt()
             notes = ["(the beginning of the conversation no longer fits, and is forgotten)"]
+        limit = min(self._limit, positions - len(prompt))
+        if limit < 1:
+            self._turns.pop()
+            return (
+                f"(not answered: with this turn the prompt has {len(prompt)} tokens, "
+                f"the model {positions} positions)"
+            )
         written: list[int] = []
         shown = ""
-        for token in self._tokens(prompt):
+        for token in self._tokens(prompt, limit):
             written.append(token)
             decoded = self._encoder.decode(written)
             if not decoded.endswith("\ufffd"):  # half of a letter waits for its other half
                 write(decoded[len(shown) :])
                 shown = decoded
-        if len(written) == self._limit:
-            notes.append(f"(cut after {self._limit} tokens: --max-new-tokens)")
-        self._turns.append(_message("assistant", self._encoder.decode(written)))
+        said = self._encoder.decode(written)
+        write(said[len(shown) :])  # half of a letter that never got its other half
+        if len(written) == limit:
+            why = "--max-new-tokens" if limit == self._limit else "the model has no more positions"
+            notes.append(f"(cut after {limit} tokens: {why})")
+        self._turns.append(_message("assistant", said))
         return "\n".join(notes)
 
     def _prompt(self) -> tuple[int, ...]:
         return self._encoder.request([*self._system, *self._turns], ()).prefix
 
-    def _tokens(self, prompt: Sequence[int]) -> Iterator[int]:
+    def _tokens(self, prompt: Sequence[int], limit: int) -> Iterator[int]:
         """Yields the answer's tokens, without the one that ends its turn."""
         import torch
 
         read, cache = torch.tensor([list(prompt)]), None
-        for _ in range(self._limit):
+        for _ in range(limit):
             with torch.inference_mode():
                 output = self._model(input_ids=read, past_key_values=cache, use_cache=True)
             logits, cache = output.logits[0, -1], output.past_key_values

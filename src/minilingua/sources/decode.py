@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
+import orjson
+
 from minilingua.core.errors import DataError
 from minilingua.sources.spec import Layout
 
@@ -94,7 +96,7 @@ def _parquet(file: NativeFile) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file.path) as table:
+        with pq.ParquetFile(file.path, buffer_size=_CHUNK) as table:
             _check_columns(file, frozenset(table.schema_arrow.names), str(file.path))
             number = 0
             for batch in table.iter_batches(batch_size=_BATCH_ROWS):
@@ -171,9 +173,18 @@ def _lines(file: NativeFile, start: str, stream: TextIO, first: int) -> Iterator
         if not text.strip():
             continue
         try:
-            yield number, json.loads(text)
+            yield number, _value(text)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{file.path}:{number}: not JSON: {_message(error)}") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # What one of the two refuses, such as half a surrogate pair, the other one may take; and
+        # its messages are those that arrays get.
+        return json.loads(text)
 
 
 def _array(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, Any]]:

@@ -12,7 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from minilingua.core.errors import DataError, MissingInputError
-from minilingua.core.hub import HubRepository, cache_directory, digest_of, download, exclusive
+from minilingua.core.hub import HubRepository
+from minilingua.core.hub_download import cache_directory, digest_of, download, exclusive
 from minilingua.core.seeding import content_id
 from minilingua.sources.decode import NativeFile
 from minilingua.sources.native import native_files, wanted_files

@@ -3,20 +3,21 @@
     data/raw/<source>/ ─► native rows ─► reader of the spec ─┬► MultipleChoiceItem
                                                              └► InstructionExample
 
-A row that is of no use is dropped under a reason in the manifest, the first few of each reason
-explained in ``rejected_examples``; a file that is not what its spec says ends the stage.
+A row that is of no use is dropped under a reason in the manifest, with an explanation in its sample
+of rejects; a file that is not what its spec says ends the stage.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from minilingua.core.errors import DataError, ParamsError
 from minilingua.core.files import read_json, require
 from minilingua.core.manifest import Manifest
-from minilingua.core.records import InstructionExample, Message, MultipleChoiceItem, Task
+from minilingua.core.records import InstructionExample, Message, MultipleChoiceItem, Role, Task
+from minilingua.core.rejects import Reject, reject_order
 from minilingua.core.seeding import content_id
 from minilingua.sources.decode import NativeFile
 from minilingua.sources.native import NativeRow, native_files, native_rows
@@ -32,10 +33,7 @@ from minilingua.sources.spec import Kind, SourceSpec, load_spec
 FACTS_FILE = "facts.json"
 """Beside a source's files, of the generated sample only: ``<relative file>:<row>`` ─► fact id."""
 
-EXAMPLES_PER_REASON = 3
-"""Rejected rows that the manifest explains, for each source and reason."""
-
-_EXPLAINED = re.compile(r"(?P<source>[^/]+)/.*?:\d+: (?P<reason>\w+): ")
+_SPEAKERS: tuple[Role, ...] = ("user", "assistant")
 
 # Named here rather than imported by the name in the spec, so that the import graph (and with it
 # the dependencies of the DVC stages) shows them.
@@ -107,35 +105,21 @@ def read_instruction_file(
             row=where,
             language=row.language,
             task=task,
-            messages=tuple(
-                Message(role="assistant" if position % 2 else "user", content=turn)
-                for position, turn in enumerate(result.turns)
-            ),
+            messages=_messages(result),
             key=content_id(row.language + result.prompt),
             fact=facts.get(f"{file.relative}:{row.number}") if facts else None,
         )
 
 
-def explain_rejects(manifest: Manifest, lines: Sequence[str]) -> None:
-    """Adds ``<source>/<file>:<row>: <reason>: ..`` to the manifest's ``rejected_examples``.
-
-    What is beyond ``EXAMPLES_PER_REASON`` for one source and reason is left out.
-    """
-    if not lines:
-        return
-    examples = manifest.details.setdefault("rejected_examples", [])
-    explained = Counter(map(_source_and_reason, examples))
-    for line in lines:
-        kind = _source_and_reason(line)
-        explained[kind] += 1
-        if explained[kind] <= EXAMPLES_PER_REASON:
-            examples.append(line)
-
-
-def _source_and_reason(line: str) -> tuple[str, str]:
-    found = _EXPLAINED.match(line)
-    assert found is not None, line
-    return found["source"], found["reason"]
+def _messages(exchange: Exchange) -> tuple[Message, ...]:
+    messages = (
+        Message(role="user", content=exchange.prompt),
+        Message(role="assistant", content=exchange.response),
+    )
+    if not exchange.later:
+        return messages
+    later = zip(cycle(_SPEAKERS), exchange.later, strict=False)
+    return (*messages, *(Message(role=role, content=turn) for role, turn in later))
 
 
 def _spec(name: str, kinds: tuple[Kind, ...]) -> SourceSpec:
@@ -168,7 +152,21 @@ def _results(
                 raise DataError(f"{file.path}:{row.number}: {error}") from error
             except RejectedRowError as error:
                 manifest.drop(error.reason, name, row.language)
-                explain_rejects(manifest, [f"{where}: {error.reason}: {error}"])
+                manifest.rejects.offer(
+                    error.reason,
+                    name,
+                    reject_order(name, row.language, where),
+                    partial(
+                        Reject,
+                        reason=error.reason,
+                        source=name,
+                        language=row.language,
+                        row=where,
+                        found=str(error),
+                        prompt="",
+                        answer="",
+                    ),
+                )
 
 
 def _require_fetched_files(raw: Path, name: str) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from minilingua.core.errors import MissingInputError
-from minilingua.core.files import sha256_file, staged_directory, tree_files
+from minilingua.core.files import sha256_file, staged_directory
 from minilingua.core.manifest import Manifest
 from minilingua.params import Params
+from minilingua.sources.benchmark_files import benchmark_files
 from minilingua.sources.mirror import Part, cached, check_pins, copy, fill
 from minilingua.sources.native import native_files, native_rows
 from minilingua.sources.pins import LOCK, Lock, read_lock
@@ -112,16 +113,12 @@ def _origin(
 
 def _copy_benchmarks(directory: Path, target: Path) -> dict[str, str]:
     """Makes the benchmarks a part of the raw data, so that they are versioned with it."""
-    if not directory.is_dir():
-        raise MissingInputError(f"sources.benchmarks: {directory} is not a directory")
     found = {}
-    for file in tree_files(directory):
+    for file in benchmark_files(directory):
         copied = target / file.relative_to(directory)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copied)
         found[file.relative_to(directory).as_posix()] = sha256_file(copied)
-    if not found:
-        raise MissingInputError(f"sources.benchmarks: {directory} is empty")
     return found
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from minilingua.core.files import canonical_json, tree_digest, write_json
 from minilingua.core.records import Score
-from minilingua.tracking.ingest import set_tags
-from minilingua.tracking.store import Store
+from minilingua.tracking.store import Store, set_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -46,6 +46,7 @@ def model_card(
     passport: Mapping[str, Any],
     scores: Sequence[Score],
     sources: Sequence[SourceRecord],
+    passport_sha256: str,
 ) -> str:
     """Returns the text of the card.
 
@@ -55,6 +56,7 @@ def model_card(
         passport: from ``collect_passport``.
         scores: the evaluation.
         sources: what the raw data is and under which licences.
+        passport_sha256: of the file beside the card.
     """
     index = ScoreIndex(scores)
     template = files("minilingua.tracking") / "model_card.md"
@@ -72,6 +74,7 @@ def model_card(
         early_stopping=_early_stopping(training),
         run_key=passport["run_key"],
         commit=_commit(passport["code"]),
+        passport_sha256=passport_sha256,
         dvc_lock=passport["pipeline"]["dvc_lock_sha256"] or "none",
     )
     return str(ModelCard(f"---\n{_metadata(params, index, sources).to_yaml()}\n---\n\n{body}"))

@@ -1,6 +1,7 @@
 """The command ``minilingua compare LEFT RIGHT``: two runs item by item, with significance.
 
-    LEFT, RIGHT ─► items.jsonl of each ─► table, reports/compare/LEFT..RIGHT/ (json, png), MLflow
+    LEFT, RIGHT ─► items.jsonl of each ─► table, reports/compare/LEFT..RIGHT/ (json, png)
+                                                  └► MLflow, the page of `minilingua report`
 
 A run is named by a directory that holds its evaluation, the key (or its beginning), name or id of
 a run in MLflow, or a git revision whose evaluation DVC's cache has; ``.`` is what lies in
@@ -17,19 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minilingua.core.errors import DataError, MissingInputError, did_you_mean
-from minilingua.core.files import read_jsonl, staged_directory, write_json
+from minilingua.core.files import read_jsonl, sha256_file, staged_directory, write_json
 from minilingua.core.records import ItemResult, ModelName
 from minilingua.evaluation.comparison import Compared, compare
 from minilingua.evaluation.plot import write_comparison_plot
 from minilingua.evaluation.report import difference_table, language_table, table_console
 from minilingua.params_file import load_params
-from minilingua.tracking.store import RUN_KEY_TAG, Store, locked_store
+from minilingua.provenance.lineage import COMPARED, SIDES
+from minilingua.tracking.named_runs import find_named, names_of, trainings
+from minilingua.tracking.store import Store, locked_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ITEMS = Path("reports/evaluation/items.jsonl")
-OUTPUT = Path("reports/compare")
 ARTIFACT = "evaluation/items.jsonl"
 _BASE, _HERE = "base", "."
 _PLACES = ("items.jsonl", ARTIFACT, ITEMS.as_posix())
@@ -53,18 +55,18 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("left", metavar="LEFT", help="what is compared with")
     parser.add_argument("right", metavar="RIGHT", help="what is better or worse")
-    parser.add_argument("--output", type=Path, help=f"directory (default: {OUTPUT}/LEFT..RIGHT)")
+    parser.add_argument("--output", type=Path, help=f"directory (default: {COMPARED}/LEFT..RIGHT)")
     parser.add_argument("--track", action="store_true", help="add it to RIGHT's run in MLflow")
     arguments = parser.parse_args(argv)
     names = (arguments.left, arguments.right)
     if names == (_BASE, _BASE):
         raise MissingInputError("base stands for the base model of the other side: name a run")
-    left = _items(*_side(names[0], names[1]))
-    right = _items(*_side(names[1], names[0]))
+    left, left_digest = _items(*_side(names[0], names[1]))
+    right, right_digest = _items(*_side(names[1], names[0]))
     params = load_params()
     compared = compare(left, right, seed=params.seed, resamples=params.evaluate.resamples)
-    output = arguments.output or OUTPUT / "..".join(map(_as_file_name, names))
-    _write(compared, *names, output)
+    output = arguments.output or COMPARED / "..".join(map(_as_file_name, names))
+    _write(compared, *names, (left_digest, right_digest), output)
     if arguments.track:
         _track(names, output)
     _print(compared, *names, output)
@@ -79,8 +81,8 @@ def _side(name: str, other: str) -> tuple[str, ModelName]:
     return (other, "base") if name == _BASE else (name, "result")
 
 
-def _items(name: str, model: ModelName) -> list[ItemResult]:
-    """Returns the results of one model of a run.
+def _items(name: str, model: ModelName) -> tuple[list[ItemResult], str]:
+    """Returns the results of one model of a run, and the SHA-256 of the file that has them.
 
     Raises:
         MissingInputError: there is no such run, or it has no evaluation.
@@ -88,9 +90,10 @@ def _items(name: str, model: ModelName) -> list[ItemResult]:
     with tempfile.TemporaryDirectory() as temporary:
         path = _find(name, Path(temporary))
         found = [result for result in read_jsonl(path, ItemResult) if result.model == model]
+        digest = sha256_file(path)
     if not found:
         raise DataError(f"{name}: its evaluation has no results of the model {model!r}")
-    return found
+    return found, digest
 
 
 def _find(name: str, temporary: Path) -> Path:
@@ -105,32 +108,18 @@ def _find(name: str, temporary: Path) -> Path:
                 return directory / place
         raise MissingInputError(f"{name} holds no evaluation ({', '.join(_PLACES)})")
     with locked_store() as store:
-        runs = _runs(store)
-        found = [run for run in runs if name in _names(run)] or [
-            run for run in runs if (run.data.tags.get(RUN_KEY_TAG) or "").startswith(name)
-        ]
-        if len(found) == 1:
-            return _download(store, found[0], name, temporary)
-        if len(found) > 1:
-            keys = ", ".join(sorted(run.data.tags[RUN_KEY_TAG] for run in found))
-            raise MissingInputError(f"{name!r} is the beginning of several runs: {keys}")
+        runs = trainings(store)
+        found = find_named(runs, name)
+        if found is not None:
+            return _download(store, found, name, temporary)
     revision = _of_revision(name, temporary)
     if revision is None:
-        known = sorted({text for run in runs for text in _names(run)})
+        known = sorted({text for run in runs for text in names_of(run)})
         raise MissingInputError(
             f"{name!r} is no directory, run or git revision with an evaluation"
             f"{did_you_mean(name, known)}"
         )
     return revision
-
-
-def _runs(store: Store) -> "list[Run]":
-    return list(store.client.search_runs([store.experiment_id], max_results=1000))
-
-
-def _names(run: "Run") -> set[str]:
-    names = (run.info.run_id, run.info.run_name, run.data.tags.get(RUN_KEY_TAG))
-    return {name for name in names if name}
 
 
 def _download(store: Store, run: "Run", name: str, temporary: Path) -> Path:
@@ -154,9 +143,16 @@ def _of_revision(name: str, temporary: Path) -> Path | None:
     return target
 
 
-def _write(compared: Compared, left: str, right: str, output: Path) -> None:
+def _write(
+    compared: Compared, left: str, right: str, digests: tuple[str, str], output: Path
+) -> None:
+    sides = {
+        side: {"name": name, "items_sha256": digest}
+        for side, name, digest in zip(("left", "right"), (left, right), digests, strict=True)
+    }
     with staged_directory(output) as aside:
         write_json(aside / "comparison.json", [asdict(item) for item in compared.comparisons])
+        write_json(aside / SIDES, sides)
         write_comparison_plot(aside / "comparison.png", compared.comparisons, left, right)
 
 
@@ -167,12 +163,12 @@ def _track(names: tuple[str, str], output: Path) -> None:
         MissingInputError: the right side is no run in MLflow.
     """
     with locked_store() as store:
-        found = [run for run in _runs(store) if any(n.startswith(names[1]) for n in _names(run))]
-        if len(found) != 1:
+        found = find_named(trainings(store), names[1])
+        if found is None:
             raise MissingInputError(
                 f"--track: {names[1]} is no run in MLflow; {output}/ is written"
             )
-        store.client.log_artifacts(found[0].info.run_id, str(output), f"comparison/{output.name}")
+        store.client.log_artifacts(found.info.run_id, str(output), f"comparison/{output.name}")
 
 
 def _print(compared: Compared, left: str, right: str, output: Path) -> None:

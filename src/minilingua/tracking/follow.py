@@ -4,6 +4,7 @@ every few seconds: worker alive? ─► read runs/current ─► ingest what is 
 worker gone:       ingest the rest, with what became of it ─► end
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no type information
 from minilingua.core.errors import DataError, TrackingError
 from minilingua.provenance.training_record import current_run, lock_is_held, read_run
 from minilingua.tracking.ingest import Ingester
-from minilingua.tracking.store import locked_store
+from minilingua.tracking.store import DATABASE, locked_store
 
 _PAUSE = 2.0
 _PAUSES_PER_WORK = 20
@@ -40,6 +41,7 @@ def follow(process: int | None, run: Path | None = None) -> None:
     since_ns = int((worker.create_time() - _CLOCK_SLACK) * 1e9) if worker is not None else 0
     ingester = Ingester()
     seen = ""
+    opened = 0
     while True:
         began = time.monotonic()
         directory = run or current_run(since_ns)
@@ -50,17 +52,37 @@ def follow(process: int | None, run: Path | None = None) -> None:
         if directory is not None:
             state = _state(directory, alive=alive)
             if state != seen:
+                _start_again_if_deleted(opened)
                 try:
                     with locked_store() as store:
+                        opened = opened or _database()
                         ingester.ingest(store, read_run(directory), alive=alive)
                     seen = state
                 except (TrackingError, DataError) as error:
+                    _start_again_if_deleted(opened)
                     if not alive:
                         raise
                     print(f"minilingua track: {error}; trying again", file=sys.stderr)  # noqa: T201
         if not alive:
             return
         _pause(worker, max(_PAUSE, _PAUSES_PER_WORK * (time.monotonic() - began)))
+
+
+def _start_again_if_deleted(opened: int) -> None:
+    """Starts this program anew if another database than the one it opened is in its place.
+
+    MLflow keeps a deleted file open, and would write into nothing.
+    """
+    if opened and opened != _database():
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
+
+
+def _database() -> int:
+    """Returns what tells the embedded database from another one in its place; 0 where none is."""
+    try:
+        return DATABASE.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _find(process: int) -> psutil.Process | None:

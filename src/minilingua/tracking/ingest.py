@@ -1,6 +1,6 @@
 """One training into MLflow: one run per run key, and nothing more when it is done again.
 
-Training ─► find or create the run ─► parameters, tags ─► missing metrics ─► status
+Training ─► find or create the run ─► parameters ─► missing metrics ─► status, attempts, tags
 """
 
 import json
@@ -8,16 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from minilingua.provenance.git_state import read_git_state
-from minilingua.provenance.training_record import RunStatus, Training
+from minilingua.provenance.training_record import Training
+from minilingua.tracking.attempt_runs import delete_with_attempts, ingest_attempts
 from minilingua.tracking.metric_log import MetricLog
 from minilingua.tracking.metrics import training_points
-from minilingua.tracking.store import RUN_KEY_TAG, Store
+from minilingua.tracking.store import RUN_KEY_TAG, Store, set_status, set_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _INGESTED_TAG = "minilingua.ingested"
+_FORMAT = 2
+"""What is made of a training; counted up, so that a store made before gets what is new."""
+
 _PARAMS_AT_ONCE = 100
 _LONGEST_PARAM = 6000
 
@@ -38,7 +41,7 @@ class Ingester:
             alive: a process trains it now.
         """
         status = training.status(alive=alive)
-        version = f"{training.fingerprint}-{status}"
+        version = f"{_FORMAT}-{training.fingerprint}-{status}"
         run = store.find(RUN_KEY_TAG, training.run_key)
         if run is not None and run.data.tags.get(_INGESTED_TAG) == version:
             return run
@@ -46,14 +49,15 @@ class Ingester:
         if run is not None and self._log(store, run).contradicted(points):
             # Some step came out otherwise when it was replayed (the profile `fast` allows that).
             # MLflow cannot take a value back, so the run is written anew.
-            store.client.delete_run(run.info.run_id)
+            delete_with_attempts(store, run)
             run = None
         if run is None:
-            run = _create(store, training, alive=alive)
+            run = _create(store, training)
         log = self._log(store, run)
         _set_params(store, run, training)
         log.append(log.missing(points))
-        _set_status(store, run, training, status)
+        set_status(store, run, status, training.ended_ms())
+        ingest_attempts(store, run, training, alive=alive)
         set_tags(store, run, {**_tags(training), _INGESTED_TAG: version})
         return store.client.get_run(run.info.run_id)
 
@@ -64,17 +68,8 @@ class Ingester:
         return self.logs[run_id]
 
 
-def set_tags(store: Store, run: "Run", tags: Mapping[str, str]) -> None:
-    """Sets the tags that have another value or none."""
-    from mlflow.entities import RunTag
-
-    changed = [RunTag(key, tags[key]) for key in tags if run.data.tags.get(key) != tags[key]]
-    if changed:
-        store.client.log_batch(run.info.run_id, tags=changed)
-
-
-def _create(store: Store, training: Training, *, alive: bool) -> "Run":
-    commit = read_git_state().commit if alive else None  # later it may be another one
+def _create(store: Store, training: Training) -> "Run":
+    commit = training.commit
     tags = {
         RUN_KEY_TAG: training.run_key,
         "mlflow.source.name": "minilingua train",
@@ -109,14 +104,6 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
-
-
-def _set_status(store: Store, run: "Run", training: Training, status: RunStatus) -> None:
-    if status == "RUNNING":
-        if run.info.status != status:
-            store.client.update_run(run.info.run_id, status=status)
-    elif (run.info.status, run.info.end_time) != (status, training.ended_ms()):
-        store.client.set_terminated(run.info.run_id, status, training.ended_ms())
 
 
 def _tags(training: Training) -> dict[str, str]:

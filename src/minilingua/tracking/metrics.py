@@ -4,20 +4,38 @@ train/..            loss, learning rate, gradient norm, tokens
 validation_loss/..  all, and each language
 early_stopping/..   best loss and step, evaluations without improvement
 throughput/..       seconds and tokens, from telemetry
+system/..           processors, memory and GPUs; the step is the number of the sample
 evaluation/..       MODEL/TASK/ANSWER FORMAT/LANGUAGE/METRIC
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 from minilingua.core.events import DecisionEvent, EndEvent, EvaluationEvent, Event, StepEvent
 from minilingua.core.records import Score
-from minilingua.provenance.training_record import Clock, Training, step_records
+from minilingua.provenance.training_record import Clock, Training, milliseconds, step_records
 
 ALL = "all"
 
 _METRIC_NAMES = {"nats_per_supervised_token": ""}
 """The name of a loss says it."""
+
+_FORMATS = ("all", "letter", "number", "text")
+_NATS = (None, "nats_per_supervised_token")
+_HEADLINES: dict[str, frozenset[tuple[str | None, str]]] = {
+    "mcqa": frozenset((form, metric) for form in _FORMATS for metric in ("accuracy", "chance")),
+    "mcqa_seen_facts": frozenset({("text", "accuracy")}),
+    "mcqa_unseen_facts": frozenset({("text", "accuracy")}),
+    "mcqa_generated": frozenset(
+        {*((form, "accuracy") for form in _FORMATS), ("all", "unparsable")}
+    ),
+    "loss": frozenset({_NATS, (None, "bits_per_byte")}),
+    "loss_shuffled_prompts": frozenset({_NATS}),
+    "unigram_loss": frozenset({_NATS}),
+    "answers": frozenset({(None, "stop_rate"), (None, "repetition")}),
+}
+"""Task ─► answer format and metric of what has a chart."""
 
 _TEXT_ACCURACY = ("result", "mcqa", "accuracy", "text")
 
@@ -28,10 +46,11 @@ _THROUGHPUT = {
     "memory_mb": "throughput/memory_mb",
 }
 
+_NO_FIGURES = frozenset({"kind", "attempt", "time", "step"})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One value of one metric."""
+
+class Point(NamedTuple):
+    """One value of one metric. A tuple, for there are a million of them in a long training."""
 
     key: str
     step: int
@@ -48,10 +67,14 @@ def training_points(training: Training, *, alive: bool) -> list[Point]:
     """
     clock = Clock(training)
     events = [e for e in training.events if not alive or e.step <= clock.last_step]
-    return [
-        Point(key=key, step=step, value=float(value), time_ms=clock.milliseconds(step))
-        for key, step, value in (*_event_values(events), *_throughput(training))
-    ]
+    points = []
+    known_step, time_ms = -1, 0
+    for key, step, value in chain(_event_values(events), _throughput(training)):
+        if step != known_step:
+            known_step, time_ms = step, clock.milliseconds(step)
+        points.append(Point(key, step, float(value), time_ms))
+    points.extend(_system(training))
+    return points
 
 
 def _event_values(events: Iterable[Event]) -> Iterator[tuple[str, int, float]]:
@@ -91,8 +114,21 @@ def _throughput(training: Training) -> Iterator[tuple[str, int, float]]:
                 yield key, int(record["step"]), value
 
 
+def _system(training: Training) -> Iterator[Point]:
+    """Yields the samples of all attempts, one after the other."""
+    samples = (record for record in training.telemetry if record.get("kind") == "system")
+    for number, record in enumerate(samples):
+        for name in sorted(record.keys() - _NO_FIGURES):
+            yield Point(
+                key=f"system/{name}",
+                step=number,
+                value=float(record[name]),
+                time_ms=milliseconds(record),
+            )
+
+
 def evaluation_points(scores: Sequence[Score], *, time_ms: int) -> list[Point]:
-    """Returns the scores that are worth a metric; the table holds them all.
+    """Returns the scores that are worth a chart; the table holds them all, which are hundreds.
 
     The UI makes a section of charts of what comes before the last slash: one for each model over
     all languages, and for the result one a figure, with a bar for each language.
@@ -108,9 +144,11 @@ def _score_key(score: Score) -> str | None:
     if score.instruction_language not in {None, ALL}:
         return None
     if score.language == ALL:
+        if (score.answer_format, score.metric) not in _HEADLINES.get(score.task, ()):
+            return None
         parts = (score.task, score.answer_format, _METRIC_NAMES.get(score.metric, score.metric))
         return f"evaluation_{score.model}/{'_'.join(part for part in parts if part)}"
-    if score.model == "result" and score.task == "loss":
+    if (score.model, score.task, score.answer_format, score.metric) == ("result", "loss", *_NATS):
         return f"evaluation_loss/{score.language}"
     if (score.model, score.task, score.metric, score.answer_format) == _TEXT_ACCURACY:
         return f"evaluation_text_accuracy/{score.language}"

@@ -1,20 +1,30 @@
 """What lies on disk and belongs to the training of ``reports/train/``, as artifacts of its run."""
 
+import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from minilingua.core.files import sha256_file, tree_files
+from minilingua.core.errors import DataError
+from minilingua.core.files import sha256_file, tree_files, write_json
+from minilingua.params_file import load_params
 from minilingua.provenance.lineage import DVC_LOCK, EVALUATION, EVALUATION_DETAILS, Lineage
-from minilingua.provenance.passport import LEDGER, MODEL, collect_passport
+from minilingua.provenance.passport import (
+    LEDGER,
+    MODEL,
+    check_code,
+    collect_passport,
+    write_passport,
+)
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import EVENTS, REPORTS, Training
 from minilingua.tracking.artifacts import Artifacts
 from minilingua.tracking.datasets import log_datasets
-from minilingua.tracking.ingest import set_tags
 from minilingua.tracking.metric_log import MetricLog
 from minilingua.tracking.metrics import evaluation_points
-from minilingua.tracking.registry import register
-from minilingua.tracking.store import EVENTS_TAG, Store
+from minilingua.tracking.registry import Export, register
+from minilingua.tracking.store import EVENTS_TAG, Store, set_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -30,6 +40,8 @@ DATA_FILES = (
     Path("reports/mixture_sources.csv"),
     Path("reports/mixture.png"),
 )
+TOKENS = "data/tokens"
+RENEW = "`dvc repro` renews it"
 PAGES = (Path("reports/index.html"), Path("reports/preview.html"))
 """What `minilingua report` and `minilingua preview` write, where they ran."""
 
@@ -47,19 +59,86 @@ def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> l
                 artifacts.upload(path, path.as_posix())
         log_datasets(store, run)
     else:
-        skipped.append("data/ is not what reports/train was trained on")
+        skipped.append(f"data/ is not what reports/train was trained on; {RENEW}")
     if MODEL.exists() and lineage.model_is_current():
-        artifacts.upload(MODEL, "model")
-        register(store, run, training, artifacts.digests["model"], "model")
+        _publish_model(store, run, training, lineage, artifacts)
     elif MODEL.exists():
-        skipped.append(f"{MODEL} is not the export of this training")
+        skipped.append(f"{MODEL} is not the export of this training; {RENEW}")
     if EVALUATION.exists() and lineage.evaluation_is_current():
         _publish_evaluation(store, run, training, artifacts)
         if MODEL.exists():
-            artifacts.upload_json(collect_passport(training), "passport.json")
+            skipped += _publish_passport(store, run, training, lineage, artifacts)
     elif EVALUATION.exists():
-        skipped.append(f"{EVALUATION} is not of this training's model")
+        skipped.append(f"{EVALUATION} is not of this training's model; {RENEW}")
     return skipped
+
+
+def _publish_model(
+    store: Store, run: "Run", training: Training, lineage: Lineage, artifacts: Artifacts
+) -> None:
+    kept = load_params().track.model
+    with tempfile.TemporaryDirectory() as aside:
+        path = MODEL if kept == "copy" else _reference(Path(aside) / "model", lineage)
+        artifacts.upload(path, "model")
+    export = Export(
+        digest=artifacts.digests["model"],
+        artifact="model",
+        kept=kept,
+        data=lineage.recorded("train", "deps").get(TOKENS, ""),
+    )
+    register(store, run, training, export)
+
+
+def _reference(directory: Path, lineage: Lineage) -> Path:
+    """Writes what is small of the export, and of the weights where and which they are."""
+    weights = {}
+    directory.mkdir()
+    for file in tree_files(MODEL):
+        name = file.relative_to(MODEL).as_posix()
+        if file.suffix == ".safetensors":
+            weights[name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+        else:
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, directory / name)
+    known = lineage.recorded("convert", "outs").get(MODEL.as_posix())
+    about = {"path": MODEL.as_posix(), "dvc_md5": known, "weights": weights}
+    write_json(directory / "reference.json", about)
+    return directory
+
+
+def _publish_passport(
+    store: Store, run: "Run", training: Training, lineage: Lineage, artifacts: Artifacts
+) -> list[str]:
+    """Uploads the passport and tags the run with what it tells; returns why not, if not."""
+    try:
+        check_code(lineage)
+    except DataError as error:
+        return [f"the passport: {error}"]
+    passport = collect_passport(training, lineage)
+    with tempfile.TemporaryDirectory() as aside:
+        path = Path(aside) / "passport.json"
+        digest = write_passport(path, passport)
+        artifacts.upload(path, path.name)
+    set_tags(store, run, {"minilingua.passport.sha256": digest, **passport_tags(passport)})
+    return []
+
+
+def passport_tags(passport: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what a run is searched by: ``tags.`minilingua.passport.image` = '..'``."""
+    last = passport["attempts"][-1] if passport["attempts"] else {}
+    told = {
+        "commit": passport["code"]["commit"],
+        "changed_files": len(passport["code"]["changed"]),
+        "patch_sha256": passport["code"]["patch_sha256"],
+        "dvc_lock_sha256": passport["pipeline"]["dvc_lock_sha256"],
+        "recipe_sha256": passport["recipe"]["sha256"],
+        "image": last.get("image_digest"),
+        "device": last.get("device"),
+        "driver": last.get("driver"),
+        "torch": last.get("torch"),
+        "slurm_job": last.get("slurm_job"),
+    }
+    return {f"minilingua.passport.{k}": str(v) for k, v in told.items() if v is not None}
 
 
 def _publish_evaluation(store: Store, run: "Run", training: Training, artifacts: Artifacts) -> None:

@@ -12,14 +12,15 @@ import argparse
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minilingua.core.errors import DataError
-from minilingua.core.files import require, staged_directory, tree_files, write_json, write_text
+from minilingua.core.files import require, staged_directory, tree_files, write_text
 from minilingua.params_file import validate_params
 from minilingua.provenance.data_record import read_sources
 from minilingua.provenance.lineage import EVALUATION, EVALUATION_DETAILS, Lineage, read_lineage
-from minilingua.provenance.passport import MODEL, collect_passport
+from minilingua.provenance.passport import MODEL, check_code, collect_passport, write_passport
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import EVENTS, read_published
 from minilingua.report.command import PAGE, render
@@ -28,7 +29,7 @@ from minilingua.tracking.card import model_card
 
 RELEASE = Path("models/release")
 _KEPT_BACK = ("answers.jsonl",)
-"""Holds rows of the test data, whose licences need not be the model's."""
+"""Quotes rows of the test data, as the report's sample answers do."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,12 +59,15 @@ def build_release() -> None:
     require(MODEL, made_by="minilingua convert")
     training = read_published()
     scores = read_scores()
-    _check(read_lineage())
-    passport = collect_passport(training)
-    params = validate_params(training.params, f"parameters of run {training.run_key}")
-    card = model_card(params, training, passport, scores, read_sources())
-    page = render(gather())
-    write_text(PAGE, page)
+    lineage = read_lineage()
+    _check(lineage)
+    passport = collect_passport(training, lineage)
+    params = validate_params(passport["params"], f"parameters of run {training.run_key}")
+    sources = read_sources()
+    content = gather()
+    write_text(PAGE, render(content))
+    # Answers quote rows of the test data, whose licences need not be the model's.
+    page = render(replace(content, answers=()))
     with staged_directory(RELEASE) as aside:
         for file in tree_files(MODEL):
             _link(file, aside / file.relative_to(MODEL))
@@ -72,8 +76,9 @@ def build_release() -> None:
         for file in sorted(EVALUATION_DETAILS.glob("*")):
             if file.name not in _KEPT_BACK:
                 _link(file, aside / "evaluation" / file.name)
-        write_json(aside / "passport.json", passport)
+        digest = write_passport(aside / "passport.json", passport)
         write_text(aside / "report.html", page)
+        card = model_card(params, training, passport, scores, sources, digest)
         write_text(aside / "README.md", card)
 
 
@@ -84,6 +89,7 @@ def _check(lineage: Lineage) -> None:
         )
     if not lineage.evaluation_is_current():
         raise DataError(f"{EVALUATION} is not the evaluation of {MODEL}; run `dvc repro`")
+    check_code(lineage)
 
 
 def _link(source: Path, target: Path) -> None:

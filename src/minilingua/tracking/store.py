@@ -8,7 +8,7 @@ MLflow has given it up.
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ EXPERIMENT = "minilingua"
 RUN_KEY_TAG = "minilingua.run_key"
 EVENTS_TAG = "minilingua.events_sha256"
 """Digest of reports/train/events.jsonl: by it a training is known whose run directory is gone."""
+PARENT_TAG = "mlflow.parentRunId"
+"""By it MLflow nests runs."""
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK = DIRECTORY / "ingest.lock"
@@ -51,6 +53,30 @@ class Store:
             max_results=1,
         )
         return found[0] if found else None
+
+
+def set_tags(store: Store, run: "Run", tags: Mapping[str, str]) -> None:
+    """Sets the tags that have another value or none."""
+    from mlflow.entities import RunTag
+
+    changed = [RunTag(key, tags[key]) for key in tags if run.data.tags.get(key) != tags[key]]
+    if changed:
+        store.client.log_batch(run.info.run_id, tags=changed)
+
+
+def set_status(store: Store, run: "Run", status: str, ended_ms: int) -> None:
+    """Sets what became of a run, where that is another status or end."""
+    run_id = run.info.run_id
+    if status == "RUNNING":
+        if run.info.status != status:
+            store.client.update_run(run_id, status=status)
+    elif (run.info.status, run.info.end_time) != (status, ended_ms):
+        store.client.set_terminated(run_id, status, ended_ms)
+
+
+def embedded_store_is_used() -> bool:
+    """Tells whether the store is ours in ``mlruns/`` and no other is named."""
+    return not os.environ.get(URI_VARIABLE)
 
 
 def store_uri() -> str:
@@ -111,6 +137,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     """Turns MLflow's and the database's errors into one line."""
     # Usage statistics would leave the machine, and an import that is slow already gets slower.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

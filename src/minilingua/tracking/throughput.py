@@ -1,55 +1,15 @@
-"""`minilingua throughput`: where the time of a training went, as a waterfall.
-
-    what the device is made for ─► while computing ─► optimizer ─► data ─► evaluations, saves, start
-                                                                        └► of it: supervised tokens
-
-Every line is the tokens a second that would be reached if nothing below it took time. Packs are not
-padded: the documents of a micro batch lie one after the other.
-"""
+"""`minilingua throughput`: where the time of a training went, as a waterfall."""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.errors import MissingInputError
 from minilingua.core.events import read_telemetry
-
-RUNS = Path("runs")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One line of the waterfall."""
-
-    name: str
-    tokens_per_second: float
-    lost: float
-    """Share of the line above that is lost here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waterfall:
-    """Where the time of all attempts at a training went."""
-
-    steps: int
-    seconds: float
-    """From the start of each attempt to its last record, added up."""
-    stages: tuple[Stage, ...]
-    supervised_share: float
-    """Of the tokens."""
-    supervised_tokens_per_second: float
-    conversations_per_second: float
-    mfu: float | None
-    """Median of the steps; None: the device's peak is not known."""
-    memory_mb: float
-    replayed: int
-    """Steps that were trained again after a restart."""
+from minilingua.core.runs import find_run
+from minilingua.provenance.waterfall import Waterfall, waterfall
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,93 +24,16 @@ def main(argv: Sequence[str]) -> int:
         description="Shows where the time of a training went, from the telemetry in its run "
         "directory.",
     )
-    parser.add_argument("run", nargs="?", help="run key (default: the current or last training)")
+    parser.add_argument(
+        "run", nargs="?", help="run key, or its beginning (default: the current or last training)"
+    )
     arguments = parser.parse_args(argv)
-    path = RUNS / (arguments.run or _current())
+    path = find_run(arguments.run)
     if not (path / "telemetry.jsonl").exists():
         raise MissingInputError(f"{path}/telemetry.jsonl is missing; `minilingua train` writes it")
     found = waterfall(list(read_telemetry(path / "telemetry.jsonl")), path)
     _print(Console(), found)
     return 0
-
-
-def waterfall(records: Sequence[Mapping[str, Any]], where: Path) -> Waterfall:
-    """Returns the waterfall of a training's telemetry.
-
-    Raises:
-        DataError: there is no step with its times in it.
-    """
-    steps = [r for r in records if r.get("kind") == "step" and "compute_seconds" in r]
-    if not steps:
-        raise DataError(f"{where}: the telemetry holds no step with its times")
-    seconds = _added(steps, "seconds")
-    tokens, supervised, conversations = (
-        sum(r[f"{name}_per_second"] * r["seconds"] for r in steps)
-        for name in ("tokens", "supervised_tokens", "conversations")
-    )
-    compute, optimizer, data = (
-        _added(steps, f"{name}_seconds") for name in ("compute", "optimizer", "data")
-    )
-    wall = max(_wall(records), seconds)
-    taken = compute
-    levels: list[tuple[str, float]] = [("forward and backward", tokens / compute)]
-    for name, more in (
-        ("optimizer", optimizer),
-        ("waiting for data", data),
-        ("bookkeeping", seconds - compute - optimizer - data),
-        ("evaluations", _added(_of(records, "evaluation"), "seconds")),
-        ("saving", _added(_of(records, "save"), "seconds")),
-    ):
-        taken += max(more, 0.0)
-        levels.append((name, tokens / taken))
-    levels.append(("start and the rest", tokens / max(wall, taken)))
-    peak = next((r["peak_flops"] for r in _of(records, "start") if r.get("peak_flops")), None)
-    if peak is not None:
-        flops = sum(r["flops_per_second"] * r["seconds"] for r in steps)
-        levels.insert(0, ("peak of the device", peak / (flops / tokens)))
-    known = [r["mfu"] for r in steps if r.get("mfu") is not None]
-    return Waterfall(
-        steps=len(steps),
-        seconds=wall,
-        stages=_stages(levels),
-        supervised_share=supervised / tokens,
-        supervised_tokens_per_second=supervised / max(wall, taken),
-        conversations_per_second=conversations / max(wall, taken),
-        mfu=median(known) if known else None,
-        memory_mb=max(r["memory_mb"] for r in steps),
-        replayed=len(steps) - len({r["step"] for r in steps}),
-    )
-
-
-def _stages(levels: Sequence[tuple[str, float]]) -> tuple[Stage, ...]:
-    stages: list[Stage] = []
-    for name, rate in levels:
-        above = stages[-1].tokens_per_second if stages else rate
-        stages.append(Stage(name=name, tokens_per_second=rate, lost=1 - rate / above))
-    return tuple(stages)
-
-
-def _of(records: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
-    return [record for record in records if record.get("kind") == kind]
-
-
-def _added(records: Sequence[Mapping[str, Any]], name: str) -> float:
-    return sum(float(record[name]) for record in records)
-
-
-def _wall(records: Sequence[Mapping[str, Any]]) -> float:
-    """Returns the seconds between first and last record of each attempt, added up."""
-    times: dict[int, list[float]] = {}
-    for record in records:
-        times.setdefault(int(record["attempt"]), []).append(float(record["time"]))
-    return sum(max(found) - min(found) for found in times.values())
-
-
-def _current() -> str:
-    file = RUNS / "current"
-    if not file.exists():
-        raise MissingInputError(f"{file} is missing: nothing was trained here")
-    return file.read_text(encoding="utf-8").strip()
 
 
 def _print(console: Console, found: Waterfall) -> None:
@@ -172,5 +55,6 @@ def _print(console: Console, found: Waterfall) -> None:
     replayed = f"; {found.replayed} steps were trained again" if found.replayed else ""
     console.print(
         f"{found.conversations_per_second:,.1f} conversations/s; model-FLOPs utilisation {mfu}; "
-        f"peak memory {found.memory_mb:,.0f} MiB{replayed}"
+        f"peak memory {found.memory_mb:,.0f} MiB{replayed}",
+        soft_wrap=True,
     )

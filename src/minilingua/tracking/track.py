@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, status in outcome.runs.items():
             print(f"{name}  {status}")  # noqa: T201 - this is the program's output
         for line in outcome.skipped:
-            print(f"left out: {line}; `dvc repro` renews it")  # noqa: T201
+            print(f"left out: {line}")  # noqa: T201
         if not outcome.runs:
             print("nothing was trained here yet; `dvc repro` does it")  # noqa: T201
         print(f"look at it: {_where(store_uri(), store.experiment_id)}")  # noqa: T201

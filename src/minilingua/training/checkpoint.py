@@ -134,16 +134,14 @@ def sharded_state(
 
     This is the same for every layout and optimizer, so that any layout reads what another wrote.
     """
-    names = {id(parameter): name for name, parameter in engine.model.named_parameters()}
-    sharded: dict[str, Any] = {kind: {} for kind in (WEIGHT, *MOMENTS)}
-    for place in engine.model.sharded_state_dict().values():
-        name = names.get(id(place.data))
-        if name is None:  # no parameter
-            continue
-        state = states[place.data]
-        for kind, parts in sharded.items():
-            parts[name] = make_sharded_optimizer_tensor(place, state[kind], kind)
-    return sharded
+    parameters = dict(engine.model.named_parameters())
+    return {
+        kind: {
+            name: make_sharded_optimizer_tensor(place, states[parameters[name]][kind], kind)
+            for name, place in engine.places.items()
+        }
+        for kind in (WEIGHT, *MOMENTS)
+    }
 
 
 def prune_checkpoints(directory: Path, keep: int) -> None:

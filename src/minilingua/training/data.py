@@ -8,9 +8,11 @@ Labels are shifted here, once, inside each conversation: row i predicts token i 
 conversation, so no target crosses from one document into another. A conversation is cut after
 its last target row; what follows (at least its last token) predicts nothing.
 
-Shape legend: t tokens of the micro batch, r target rows (supervised tokens).
+Shape legend: t tokens of the micro batch, r target rows (supervised tokens); where context-parallel
+ranks share the conversations, those of this rank.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +23,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from minilingua.core.errors import DataError
-from minilingua.core.languages import LANGUAGES
+from minilingua.core.languages import LANGUAGE_INDEX
 from minilingua.core.plan import PackPlan, SplitPlan, unpack_ref
 from minilingua.core.records import Split
 from minilingua.core.seeding import content_id
-from minilingua.core.tokens import TokenFile, open_token_file
+from minilingua.megatron_model.context import ALONE, ContextShare, to_device
 from minilingua.megatron_model.documents import PackedDocuments, pack_documents
 from minilingua.training.flops import StepWork
 from minilingua.training.inputs import TOKENS
+from minilingua.training.language_rows import LanguageRows, open_language_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,29 +77,19 @@ class TokenTotals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Language:
-    """A token file with what is asked of each of its conversations."""
-
-    file: TokenFile
-    tokens: npt.NDArray[Any]
-    loss_mask: npt.NDArray[np.uint8]
-    rows_needed: npt.NDArray[np.int64]
-    """[conversations] tokens up to and including the last target row; 0: no target."""
-    supervised: npt.NDArray[np.int64]
-    """[conversations] targets."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSplit:
     """A split's plan together with the tokens that it refers to."""
 
     plan: SplitPlan
-    languages: dict[str, _Language]
+    languages: dict[str, LanguageRows]
     with_slots: bool
     """Micro batches are prepared for attention backend ``sdpa``."""
     multiple: int = 1
     """Micro batches are filled up to a multiple of this many tokens, so that sequence parallelism
-    can cut them. The filling is a document of its own that predicts nothing."""
+    can cut them and 8-bit kernels take them. The filling is a document of its own that predicts
+    nothing."""
+    share: ContextShare = ALONE
+    """This rank's share of each conversation, which is filled up so that it can be cut."""
     device: torch.device | None = None
 
     def contents(self, step: int) -> StepContents:
@@ -125,14 +117,15 @@ class PlannedSplit:
             work=StepWork(tokens=rows, targets=supervised, squared_lengths=squares),
         )
 
-    def pack_rows(self) -> npt.NDArray[np.int64]:
-        """Returns [packs] how many rows of the model each pack takes."""
+    def pack_rows(self, *, targets: bool = False) -> npt.NDArray[np.int64]:
+        """Returns [packs] how many rows of the model each pack takes, or how many are targets."""
         plan = self.plan
         rows = np.zeros(len(plan.conversations), dtype=np.int64)
         languages = plan.language_indices()
         for code, language in self.languages.items():
-            mine = np.flatnonzero(languages == _INDEX[code])
-            rows[mine] = language.rows_needed[plan.rows()[mine]]
+            mine = np.flatnonzero(languages == LANGUAGE_INDEX[code])
+            counts = language.supervised if targets else language.rows_needed
+            rows[mine] = counts[plan.rows()[mine]]
         bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows)])
         return np.diff(bounds[plan.pack_offsets.astype(np.int64)])
 
@@ -154,7 +147,9 @@ class PlannedSplit:
     def micro_batches(
         self, step: int, *, rank: int, ranks: int, packs_joined: int
     ) -> Iterator[MicroBatch]:
-        """Yields a rank's micro batches of a step, at least one.
+        """Yields a rank's micro batches of a step: as many on every rank.
+
+        Those of a rank that has fewer packs predict nothing: all have to meet in the same calls.
 
         Args:
             step: 0-based step of the plan.
@@ -163,19 +158,18 @@ class PlannedSplit:
             packs_joined: packs in one micro batch.
         """
         mine = list(self.plan.packs_of_step(step))[rank::ranks]
-        if not mine:  # the others have packs, and all ranks have to meet in the same calls
-            yield self._join([])
-        for begin in range(0, len(mine), packs_joined):
+        number = self.number_of_micro_batches(step, ranks=ranks, packs_joined=packs_joined)
+        for begin in range(0, number * packs_joined, packs_joined):
             yield self._join(mine[begin : begin + packs_joined])
 
-    def number_of_micro_batches(
-        self, step: int, *, rank: int, ranks: int, packs_joined: int
-    ) -> int:
+    def number_of_micro_batches(self, step: int, *, ranks: int, packs_joined: int) -> int:
         """Returns how many ``micro_batches`` yields."""
-        mine = len(self.plan.packs_of_step(step)[rank::ranks])
-        return max(1, -(-mine // packs_joined))
+        most = len(self.plan.packs_of_step(step)[::ranks])
+        return -(-most // packs_joined)
 
     def _join(self, packs: list[int]) -> MicroBatch:
+        unit = self.share.multiple
+        lengths: list[int] = []
         tokens: list[npt.NDArray[Any]] = []
         labels: list[npt.NDArray[Any]] = []
         rows: list[npt.NDArray[np.int64]] = []
@@ -191,37 +185,39 @@ class PlannedSplit:
                     continue
                 first = int(language.file.offsets[ref.row])
                 targets = np.flatnonzero(language.loss_mask[first + 1 : first + 1 + length])
-                tokens.append(language.tokens[first : first + length])
+                missing = -length % unit
+                tokens += [language.tokens[first : first + length], np.zeros(missing, np.int64)]
+                lengths.append(length + missing)
                 labels.append(language.tokens[first + 1 : first + 1 + length][targets])
                 rows.append(targets + begin)
-                languages.append(np.full(len(targets), _INDEX[ref.language]))
+                languages.append(np.full(len(targets), LANGUAGE_INDEX[ref.language]))
                 conversations.append(np.full(len(targets), index))
-                begin += length
+                begin += length + missing
         if not tokens:  # one token that predicts nothing: a loss and gradients of exactly zero
-            tokens.append(np.zeros(1, np.int64))
+            tokens.append(np.zeros(unit, np.int64))
+            lengths.append(unit)
             labels, rows, languages, conversations = ([np.zeros(0, np.int64)] for _ in range(4))
-            begin = 1
-        if missing := -begin % self.multiple:
+        if missing := -sum(lengths) % math.lcm(unit, self.multiple * self.share.ranks):
             tokens.append(np.zeros(missing, np.int64))
+            lengths.append(missing)
+        own, targets = self.share.take(lengths, np.concatenate(rows))
+        mine = targets >= 0
         return MicroBatch(
-            tokens=self._tensor(tokens),
-            labels=self._tensor(labels),
+            tokens=self._tensor(np.concatenate(tokens)[own]),
+            labels=self._tensor(np.concatenate(labels)[mine]),
             documents=pack_documents(
-                [len(part) for part in tokens],
-                target_rows=np.concatenate(rows),
+                lengths,
+                target_rows=targets[mine],
                 with_slots=self.with_slots,
+                share=self.share,
                 device=self.device,
             ),
-            language_of_row=np.concatenate(languages),
-            conversation_of_row=np.concatenate(conversations),
+            language_of_row=np.concatenate(languages)[mine],
+            conversation_of_row=np.concatenate(conversations)[mine],
         )
 
-    def _tensor(self, parts: list[npt.NDArray[Any]]) -> Tensor:
-        joined = np.concatenate(parts).astype(np.int64)
-        return torch.from_numpy(joined).unsqueeze(0).to(self.device)
-
-
-_INDEX = {code: index for index, code in enumerate(LANGUAGES)}
+    def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
+        return to_device(values.astype(np.int64), self.device).unsqueeze(0)
 
 
 def open_split(
@@ -231,6 +227,7 @@ def open_split(
     vocab_size: int,
     with_slots: bool,
     multiple: int = 1,
+    share: ContextShare = ALONE,
     device: torch.device | None = None,
     tokens: Path = TOKENS,
 ) -> PlannedSplit:
@@ -244,7 +241,7 @@ def open_split(
     schedule = plan.splits[split]
     needed = _rows_by_language(schedule)
     opened = {
-        code: _open_language(tokens / split / code, rows, vocab_size)
+        code: open_language_rows(tokens / split / code, rows, vocab_size)
         for code, rows in needed.items()
     }
     return PlannedSplit(
@@ -252,6 +249,7 @@ def open_split(
         languages=opened,
         with_slots=with_slots,
         multiple=multiple,
+        share=share,
         device=device,
     )
 
@@ -263,28 +261,3 @@ def _rows_by_language(schedule: SplitPlan) -> dict[str, int]:
         ref = unpack_ref(int(value))
         highest[ref.language] = max(ref.row, highest.get(ref.language, 0))
     return highest
-
-
-def _open_language(path: Path, highest_row: int, vocab_size: int) -> _Language:
-    file = open_token_file(path)
-    if highest_row >= len(file):
-        raise DataError(
-            f"{path}: has {len(file)} conversations, the plan asks for row {highest_row}: it was "
-            "made from other tokens; run `dvc repro pack`"
-        )
-    tokens, mask = file.tokens.view(np.ndarray), file.loss_mask.view(np.ndarray)
-    if (largest := int(tokens.max(initial=0))) >= vocab_size:
-        raise DataError(
-            f"{path}: holds token {largest}, but the base model's vocabulary has {vocab_size}: "
-            "tokens and base come from different tokenizers"
-        )
-    starts = file.offsets[:-1].astype(np.int64)
-    within = np.arange(len(tokens)) - np.repeat(starts, file.lengths())
-    position = np.where(mask.astype(bool), within, 0)  # a first token has nothing before it
-    return _Language(
-        file=file,
-        tokens=tokens,
-        loss_mask=mask,
-        rows_needed=np.maximum.reduceat(position, starts),
-        supervised=np.add.reduceat((position > 0).astype(np.int64), starts),
-    )

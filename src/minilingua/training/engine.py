@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from minilingua.core.errors import DataError, MiniLinguaError
 from minilingua.core.events import StepEvent
 from minilingua.core.seeding import derive_seed
-from minilingua.megatron_model.attention import Backend
+from minilingua.megatron_model.backends import Backend
 from minilingua.megatron_model.build import BuildOptions, PackedGPTModel, build_model
 from minilingua.megatron_model.megatron import (
     DistributedDataParallel,
@@ -25,9 +25,10 @@ from minilingua.megatron_model.megatron import (
 )
 from minilingua.megatron_model.parallel import seed_random_states
 from minilingua.megatron_model.weights import load_tensors, read_tensors
-from minilingua.params import Params
+from minilingua.params import ParallelParams, Params
 from minilingua.training.data import MicroBatch, PlannedSplit
 from minilingua.training.flops import StepWork
+from minilingua.training.fully_sharded import FullyShardedDataParallel
 from minilingua.training.loss import forward_step
 from minilingua.training.optimizer import build_optimizer, build_scheduler
 from minilingua.training.optimizer_state import read_weight
@@ -39,7 +40,11 @@ class DivergenceError(MiniLinguaError):
 
 @dataclass(slots=True)
 class StepClock:
-    """Where the time of the last step went, seconds; the rest is bookkeeping."""
+    """Where the time of the last step went, seconds; the rest is bookkeeping.
+
+    A GPU works on while the next micro batch is made, so that ``data`` is the most that it can have
+    waited. Before the clock is read it has done all that it was given.
+    """
 
     data: float = 0.0
     """Waiting for micro batches to be made."""
@@ -68,7 +73,9 @@ class Engine:
     params: Params
     model: PackedGPTModel
     parallel_model: Any
-    """``model`` inside Megatron's wrappers."""
+    """``model`` inside what exchanges gradients, as Megatron's schedules take it."""
+    places: Mapping[str, Any]
+    """Parameter ─► where it lies in the whole model, as Megatron's checkpoints say it."""
     optimizer: Any
     scheduler: Any
     train: PlannedSplit
@@ -91,17 +98,15 @@ class Engine:
         if contents.supervised_tokens == 0:
             raise DataError(f"data/plan: step {step} has no supervised token to learn from")
         train = self.params.train
-        share: dict[str, int] = {
-            "rank": self.rank,
-            "ranks": self.ranks,
-            "packs_joined": train.micro_batch,
-        }
+        share: dict[str, int] = {"ranks": self.ranks, "packs_joined": train.micro_batch}
         self._seed(step)
         self.parallel_model.zero_grad_buffer()
         self.optimizer.zero_grad()
         logged = get_forward_backward_func()(
             forward_step_func=forward_step,
-            data_iterator=clock.waiting(self.train.micro_batches(step - 1, **share)),
+            data_iterator=clock.waiting(
+                self.train.micro_batches(step - 1, rank=self.rank, **share)
+            ),
             model=[self.parallel_model],
             num_microbatches=self.train.number_of_micro_batches(step - 1, **share),
             seq_length=1,  # of no effect without pipeline stages
@@ -119,6 +124,8 @@ class Engine:
             raise DivergenceError(
                 f"step {step}: the gradient's norm is {grad_norm}; a lower train.lr may help"
             )
+        if self.train.device is not None and self.train.device.type == "cuda":
+            torch.cuda.synchronize(self.train.device)  # the update would count as the next step's
         clock.optimizer = time.perf_counter() - computed
         return StepEvent(
             step=step,
@@ -139,7 +146,9 @@ class Engine:
         """
         if self.params.train.hidden_dropout or self.params.train.attention_dropout:
             stage = parallel_state.get_pipeline_model_parallel_rank()
-            seed_random_states(derive_seed(self.params.seed, "dropout", step, self.rank, stage))
+            # Other rows, other random numbers: those of another pack, and of another chunk.
+            rank = parallel_state.get_data_parallel_rank(with_context_parallel=True)
+            seed_random_states(derive_seed(self.params.seed, "dropout", step, rank, stage))
 
     def _sum_of(self, logged: list[dict[str, Tensor]]) -> float:
         """Returns the sum of the losses over all micro batches and ranks, on every rank."""
@@ -148,9 +157,10 @@ class Engine:
         return float(self.sum_over_ranks(total))
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
-        """Returns the sum, over the data-parallel ranks, of what their last stages hold."""
-        if self.ranks > 1:
-            distributed.all_reduce(value, group=parallel_state.get_data_parallel_group())
+        """Returns the sum, over data- and context-parallel ranks, of what last stages hold."""
+        group = parallel_state.get_data_parallel_group(with_context_parallel=True)
+        if distributed.get_world_size(group) > 1:
+            distributed.all_reduce(value, group=group)
         if parallel_state.get_pipeline_model_parallel_world_size() > 1:
             distributed.broadcast(
                 value,
@@ -215,11 +225,38 @@ def build_engine(
     )
     model = build_model(params.model, vocab_size, options).to(train.device)
     load_tensors(model, tensors, params.model)
+    places = _places(model)
+    parallel_model = _in_parallel(model, params.train.parallel)
+    optimizer = build_optimizer(parallel_model, params.train)
+    return Engine(
+        params=params,
+        model=model,
+        parallel_model=parallel_model,
+        places=places,
+        optimizer=optimizer,
+        scheduler=build_scheduler(optimizer, params.train, train.plan.steps),
+        train=train,
+        rank=parallel_state.get_data_parallel_rank(),
+        ranks=parallel_state.get_data_parallel_world_size(),
+    )
+
+
+def _places(model: PackedGPTModel) -> dict[str, Any]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        names[id(place.data)]: replace(place, data=None)
+        for place in model.sharded_state_dict().values()
+        if id(place.data) in names
+    }
+
+
+def _in_parallel(model: PackedGPTModel, parallel: ParallelParams) -> Any:
+    """Returns the model inside what exchanges gradients."""
     config = model.config
     config.finalize_model_grads_func = finalize_model_grads
-    inner = Float16Module(config, model) if config.bf16 else model
-    parallel = params.train.parallel
-    parallel_model = DistributedDataParallel(
+    if parallel.fully_sharded:
+        return FullyShardedDataParallel(config, model)
+    wrapped = DistributedDataParallel(
         config,
         DistributedDataParallelConfig(
             grad_reduce_in_fp32=True,
@@ -227,18 +264,8 @@ def build_engine(
             overlap_grad_reduce=parallel.overlap,
             overlap_param_gather=parallel.overlap and parallel.distributed_optimizer,
         ),
-        inner,
+        Float16Module(config, model) if config.bf16 else model,
     )
     if parallel.overlap:
-        config.no_sync_func = parallel_model.no_sync
-    optimizer = build_optimizer(parallel_model, params.train)
-    return Engine(
-        params=params,
-        model=model,
-        parallel_model=parallel_model,
-        optimizer=optimizer,
-        scheduler=build_scheduler(optimizer, params.train, train.plan.steps),
-        train=train,
-        rank=parallel_state.get_data_parallel_rank(),
-        ranks=parallel_state.get_data_parallel_world_size(),
-    )
+        config.no_sync_func = wrapped.no_sync
+    return wrapped

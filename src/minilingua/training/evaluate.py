@@ -36,23 +36,23 @@ def evaluate(
     Raises:
         DivergenceError: a loss is not finite.
     """
-    joined = engine.params.train.micro_batch
-    share = {"ranks": engine.ranks, "packs_joined": joined}
-    mine = split.micro_batches(0, rank=engine.rank, **share)
-    rounds = split.number_of_micro_batches(0, rank=0, **share)  # rank 0 never has fewer
+    share = {
+        "rank": engine.rank,
+        "ranks": engine.ranks,
+        "packs_joined": engine.params.train.micro_batch,
+    }
     # Losses and tokens: of each language, then of each conversation.
     by_language = np.zeros((2, len(LANGUAGES)))
     by_conversation = np.zeros((2, len(split.plan.conversations)))
     engine.model.eval()
     try:
         with engine.settled():
-            for _ in range(rounds):
-                if (batch := next(mine, None)) is not None:
-                    losses = _losses(engine, batch)
-                    by_language += _sums(losses, batch.language_of_row, len(LANGUAGES))
-                    by_conversation += _sums(
-                        losses, batch.conversation_of_row, by_conversation.shape[1]
-                    )
+            for batch in split.micro_batches(0, **share):
+                losses = _losses(engine, batch)
+                by_language += _sums(losses, batch.language_of_row, len(LANGUAGES))
+                by_conversation += _sums(
+                    losses, batch.conversation_of_row, by_conversation.shape[1]
+                )
                 if stop_requested():
                     return None
     finally:

@@ -16,14 +16,18 @@ from dataclasses import dataclass
 from minilingua.params import ModelParams
 
 _PEAK_BF16 = {
-    "H200": 989e12,
+    "H200 NVL": 835e12,
+    "H200": 989e12,  # GH200 too
     "H100 PCIE": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "A100": 312e12,
     "L40S": 362e12,
     "V100": 125e12,
 }
 """Dense tensor-core operations a second (NVIDIA's data sheets; V100: fp16); first match counts."""
+_OF_BF16 = {"bf16": 1.0, "fp8": 2.0}
+"""Precision ─► times the operations of bf16, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +59,10 @@ def peak_flops(device: str, precision: str) -> float | None:
 
     Args:
         device: name as torch gives it.
-        precision: ``bf16``; nothing is known of others.
+        precision: ``bf16``, of which ``fp8`` is the double; nothing is known of others.
     """
-    if precision != "bf16":
+    if precision not in _OF_BF16:
         return None
     name = device.upper()
-    return next((peak for known, peak in _PEAK_BF16.items() if known in name), None)
+    factor = _OF_BF16[precision]
+    return next((factor * peak for known, peak in _PEAK_BF16.items() if known in name), None)

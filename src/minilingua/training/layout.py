@@ -4,15 +4,14 @@
 
 tensor      shares each layer's matrices (and, with ``sequence``, the rows between them)
 pipeline    shares the layers
-context     shares each sequence
+context     shares each conversation
 data        shares the packs of a step: whatever number of ranks is left
 """
 
-import importlib.util
 from dataclasses import dataclass
 
 from minilingua.core.errors import ParamsError
-from minilingua.params import ModelParams, ParallelParams, Params
+from minilingua.params import ModelParams, ParallelParams, Params, TrainParams
 
 _SHOWN = 4
 
@@ -24,12 +23,14 @@ class Layout:
     tensor: int = 1
     sequence: bool = False
     pipeline: int = 1
+    context: int = 1
     data: int = 1
+    fully_sharded: bool = False
 
     @property
     def ranks(self) -> int:
         """Number of processes."""
-        return self.tensor * self.pipeline * self.data
+        return self.tensor * self.pipeline * self.context * self.data
 
     def explain(self) -> str:
         """Returns the layout in a few words."""
@@ -38,12 +39,14 @@ class Layout:
             for name, size in (
                 ("data", self.data),
                 ("tensor", self.tensor),
+                ("context", self.context),
                 ("pipeline", self.pipeline),
             )
             if size > 1
         ]
-        sequence = ["sequence parallel"] if self.sequence else []
-        return ", ".join(parts + sequence) or "one rank"
+        parts += ["sequence parallel"] if self.sequence else []
+        parts += ["fully sharded"] if self.fully_sharded and self.ranks > 1 else []
+        return ", ".join(parts) or "one rank"
 
 
 def model_parallel_ranks(parallel: ParallelParams) -> int:
@@ -55,12 +58,13 @@ def plan_layout(params: Params, ranks: int) -> Layout:
     """Returns how ``ranks`` processes share the training.
 
     Raises:
-        ParamsError: ``train.parallel`` does not fit the model, the number of ranks or what is
-            installed; the message says what would.
+        ParamsError: ``train.parallel`` does not fit the model, the number of ranks or itself; the
+            message says what would.
     """
     parallel, model = params.train.parallel, params.model
-    _check_context(parallel)
+    _check_context(parallel, model)
     _check_model(parallel, model)
+    _check_fully_sharded(params.train)
     if parallel.sequence and parallel.tensor == 1:
         raise ParamsError(
             "params.yaml: train.parallel.sequence shares rows among tensor-parallel ranks, but "
@@ -70,30 +74,54 @@ def plan_layout(params: Params, ranks: int) -> Layout:
     least = model_parallel_ranks(parallel)
     if ranks < 1 or ranks % least:
         raise ParamsError(
-            f"params.yaml: train.parallel: tensor {parallel.tensor} x pipeline {parallel.pipeline} "
-            f"needs a multiple of {least} ranks, there are {ranks}; with {ranks} would fit: "
-            f"{_fitting(model, ranks)}"
+            f"params.yaml: train.parallel: tensor {parallel.tensor} x pipeline {parallel.pipeline}"
+            + (f" x context {parallel.context}" if parallel.context > 1 else "")
+            + f" needs a multiple of {least} ranks, there are {ranks}; with {ranks} would fit: "
+            + _fitting(model, ranks)
         )
     return Layout(
         tensor=parallel.tensor,
         sequence=parallel.sequence,
         pipeline=parallel.pipeline,
+        context=parallel.context,
         data=ranks // least,
+        fully_sharded=parallel.fully_sharded,
     )
 
 
-def _check_context(parallel: ParallelParams) -> None:
-    if parallel.context == 1:
-        return
-    if importlib.util.find_spec("transformer_engine") is None:
+def _check_context(parallel: ParallelParams, model: ModelParams) -> None:
+    # Each rank gets two equal chunks of a conversation, also of one as long as the model allows.
+    fits = [
+        size for size in _divisors(model.max_positions) if model.max_positions % (2 * size) == 0
+    ]
+    if parallel.context > 1 and parallel.context not in fits:
         raise ParamsError(
-            f"params.yaml: train.parallel.context {parallel.context} needs TransformerEngine, "
-            "which is not installed; set it to 1"
+            f"params.yaml: train.parallel.context {parallel.context}: twice as many chunks do not "
+            f"divide the model's {model.max_positions} positions; would fit: {_or_list(fits)}"
         )
-    raise ParamsError(
-        f"params.yaml: train.parallel.context {parallel.context} is not built yet: packs are not "
-        "cut among context-parallel ranks; set it to 1"
-    )
+
+
+def _check_fully_sharded(train: TrainParams) -> None:
+    parallel = train.parallel
+    if not parallel.fully_sharded:
+        return
+    others = {
+        "train.parallel.tensor": (parallel.tensor, 1),
+        "train.parallel.pipeline": (parallel.pipeline, 1),
+        "train.parallel.distributed_optimizer": (parallel.distributed_optimizer, False),
+        "train.parallel.overlap": (parallel.overlap, False),
+    }
+    for name, (value, needed) in others.items():
+        if value != needed:
+            raise ParamsError(
+                f"params.yaml: train.parallel.fully_sharded shares all that the data-parallel "
+                f"ranks hold, by itself; {name} is {value}, set it to {needed}"
+            )
+    if train.precision == "fp8":
+        raise ParamsError(
+            "params.yaml: train.parallel.fully_sharded works in fp32 and bf16, "
+            "train.precision is fp8"
+        )
 
 
 def _check_model(parallel: ParallelParams, model: ModelParams) -> None:

@@ -33,6 +33,7 @@ from minilingua.training.run_directory import RunDirectory
 from minilingua.training.saving import Saved, Saver
 from minilingua.training.spikes import find_spike
 from minilingua.training.stop_request import StopRequest
+from minilingua.training.system_usage import SystemMonitor
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class TrainingLoop:
     peak: float | None = None
     """Operations a second that all ranks' devices are made for, if that is known."""
     console: Console = field(default_factory=Console)
+    monitor: SystemMonitor = field(default_factory=SystemMonitor)
     _last: StepEvent | None = None
     _losses: list[float] = field(default_factory=list)
     _in_spike: bool = False
@@ -99,6 +101,10 @@ class TrainingLoop:
         self.progress = load_checkpoint(self.engine, path)
         events = (event for event in self.run.events() if event.step <= self.progress.step)
         self._losses = [event.loss for event in events if isinstance(event, StepEvent)]
+        rule = self.engine.params.train.spikes
+        self._in_spike = bool(self._losses) and (
+            find_spike(self._losses, rule, self.progress.step) is not None
+        )
         if self.is_writer:
             say(f"going on from step {self.progress.step}")
 
@@ -136,6 +142,7 @@ class TrainingLoop:
             mfu=mfu,
             memory_mb=peak_memory_mb(),
         )
+        self._sample_usage()
         self.console.step(event, seconds, mfu)
 
     def _notice_spike(self, event: StepEvent) -> SpikeEvent | None:
@@ -202,6 +209,12 @@ class TrainingLoop:
     def _record(self, event: EvaluationEvent, began: float) -> None:
         self.run.add(event)
         self.run.telemetry.write("evaluation", step=event.step, seconds=time.perf_counter() - began)
+        self._sample_usage()
+
+    def _sample_usage(self) -> None:
+        usage = self.monitor.sample()
+        if usage is not None:
+            self.run.telemetry.write("system", step=self.progress.step, **usage)
 
     def _save_is_due(self) -> bool:
         step = self.progress.step
@@ -224,6 +237,8 @@ class TrainingLoop:
             written_seconds=saved.seconds,
             bytes=saved.bytes,
         )
+        if self._in_spike:  # saved because a stop was requested: the good ones before it stay
+            return
         prune_checkpoints(self.run.checkpoints, self.engine.params.train.keep_checkpoints)
         self._prune_best()
 

@@ -41,5 +41,6 @@ def sum_losses(losses: Tensor) -> LossParts:
 
     The schedule divides its first value in place, so the log gets tensors of its own.
     """
-    count = torch.tensor(losses.numel(), dtype=torch.int, device=losses.device)
+    # Filled on the device: a copy to it would wait for the whole forward pass.
+    count = torch.full((), losses.numel(), dtype=torch.int, device=losses.device)
     return losses.sum(), count, {"losses": losses.detach().flatten().clone()}

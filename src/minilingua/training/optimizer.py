@@ -20,10 +20,11 @@ def build_optimizer(model: Any, train: TrainParams) -> Any:
     """Returns Megatron's optimizer; norms are not decayed.
 
     Args:
-        model: the model inside Megatron's ``DistributedDataParallel``.
+        model: the model inside what exchanges its gradients.
         train: the parameters.
     """
-    bf16 = train.precision == "bf16"
+    # Fully sharded weights are fp32 themselves.
+    bf16 = train.precision != "fp32" and not train.parallel.fully_sharded
     config = OptimizerConfig(
         optimizer="adam",
         lr=train.lr,

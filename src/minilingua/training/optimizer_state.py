@@ -3,6 +3,7 @@
     FP32Optimizer                        the parameter is its own fp32 weight
     Float16OptimizerWithFloat16Params    bf16 parameter, fp32 weight beside it
     DistributedOptimizer                 each data-parallel rank holds a run of each parameter
+    FP32Optimizer, fully sharded         parameter, weight and moments are torch's ``DTensor``
 
 What is read has the parameter's shape, so that a state saved in one layout is loaded in another.
 Megatron's own states differ by class, and the distributed one's does not survive loading: with
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 WEIGHT = "weight"
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -44,13 +46,19 @@ def read_weight(optimizer: Any, parameter: nn.Parameter) -> Tensor:
     return _whole(_held(optimizer)[parameter], WEIGHT)
 
 
-def read_state(optimizer: Any) -> dict[nn.Parameter, dict[str, Tensor]]:
+def read_state(optimizer: Any, *, writes: bool = True) -> dict[nn.Parameter, dict[str, Tensor]]:
     """Returns fp32 weight and moments of every parameter, copied to the CPU, in its shape.
 
     Before the first step the moments are zero. All ranks call it together.
+
+    Args:
+        optimizer: Megatron's.
+        writes: this rank writes what it holds. Of data-parallel ranks, which hold the same, the
+            first one does; the others need the shapes alone, and no memory for copies.
     """
+    device = "cpu" if writes else "meta"
     return {
-        parameter: {name: _whole(held, name).to("cpu", copy=True) for name in (WEIGHT, *MOMENTS)}
+        parameter: {name: _whole(held, name).to(device, copy=True) for name in (WEIGHT, *MOMENTS)}
         for parameter, held in _held(optimizer).items()
     }
 
@@ -71,11 +79,11 @@ def write_state(
     with torch.no_grad():
         for parameter, held in _held(optimizer).items():
             state = states[parameter]
-            parameter.copy_(state[WEIGHT])
+            if held.main is not parameter:
+                parameter.copy_(state[WEIGHT])
             if held.main is None:
                 continue
-            if held.main is not parameter:
-                held.main.copy_(_part(held, state[WEIGHT]))
+            held.main.copy_(_part(held, state[WEIGHT]))
             new: dict[str, Tensor] = {
                 name: _part(held, state[name]).to(held.main.device, copy=True) for name in MOMENTS
             }
@@ -159,7 +167,8 @@ def _whole(held: _Held, name: str) -> Tensor:
     own = _value(held, name)
     if held.ranks is None:
         assert own is not None  # not shared: it is here
-        return own.detach().view(held.parameter.shape)
+        own = own.detach()
+        return (own.full_tensor() if isinstance(own, DTensor) else own).view(held.parameter.shape)
     flat = torch.zeros(held.parameter.numel(), device=held.parameter.device)
     if own is not None:
         flat[held.begin : held.end] = own.detach().view(-1)
@@ -178,4 +187,8 @@ def _value(held: _Held, name: str) -> Tensor | None:
 
 def _part(held: _Held, whole: Tensor) -> Tensor:
     assert held.main is not None
+    if isinstance(held.main, DTensor):
+        whole = whole.to(held.main.device)
+        mesh, placements = held.main.device_mesh, held.main.placements
+        return distribute_tensor(whole, mesh, placements, src_data_rank=None)  # all have it
     return whole.reshape(-1)[held.begin : held.end].view(held.main.shape)

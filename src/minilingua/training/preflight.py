@@ -1,10 +1,13 @@
 """Before devices are spent: everything that a training needs, tried for a moment.
 
     plan, tokens, base, vocabulary, layout (as training checks them) ─► disk ─► model and optimizer
-    ─► the step with the largest micro batch, twice ─► what the whole training will take
+    ─► the step with the largest micro batch, twice, and that with the most logits
+    ─► what the whole training will take
 
-Out of memory shows here and not after hours: the largest micro batch is run with the optimizer's
-state in place. Nothing is written, no state and no event.
+Out of memory shows here and not after hours: both are run with the optimizer's state in place. With
+a large vocabulary the logits of a supervised token are as large as the activations of several
+layers, so that the micro batch with the most of them can be the worst one without being the
+largest. Nothing is written, no state and no event.
 """
 
 import shutil
@@ -42,6 +45,8 @@ class Preflight:
     """Step (from 1) with the largest micro batch."""
     worst_tokens: int
     """Tokens of that micro batch."""
+    most_targets: int
+    """Supervised tokens of the micro batch that has the most."""
     memory_mb: float
     """Largest memory of this rank."""
     steps: int
@@ -58,7 +63,8 @@ class Preflight:
         )
         memory = (
             f"memory: {self.memory_mb:,.0f} MiB on this rank, with the largest micro batch "
-            f"({self.worst_tokens:,} tokens, step {self.worst_step})"
+            f"({self.worst_tokens:,} tokens, step {self.worst_step}) and the one with the most "
+            f"logits ({self.most_targets:,} supervised tokens)"
         )
         length = (
             f"{self.steps:,} steps of about {self.tokens_per_step:,} tokens; about "
@@ -86,9 +92,18 @@ def check_disk(params: Params, vocab_size: int, runs: Path) -> tuple[int, int]:
     return needed, free
 
 
-def largest_micro_batch(split: PlannedSplit, ranks: int, packs_joined: int) -> tuple[int, int]:
-    """Returns the step (0-based) with the largest micro batch of any rank, and its tokens."""
-    rows = split.pack_rows()
+def largest_micro_batch(
+    split: PlannedSplit, ranks: int, packs_joined: int, *, targets: bool = False
+) -> tuple[int, int]:
+    """Returns the step (0-based) with the largest micro batch of any rank, and its tokens.
+
+    Args:
+        split: the plan and its tokens.
+        ranks: number of data-parallel ranks.
+        packs_joined: packs in one micro batch.
+        targets: the one with the most supervised tokens, and how many those are.
+    """
+    rows = split.pack_rows(targets=targets)
     worst = (0, 0)
     for step in range(split.plan.steps):
         planned = split.plan.packs_of_step(step)
@@ -104,7 +119,7 @@ def largest_micro_batch(split: PlannedSplit, ranks: int, packs_joined: int) -> t
 def try_training(
     engine: Engine, params: Params, layout: Layout, disk: tuple[int, int]
 ) -> Preflight:
-    """Runs the step with the largest micro batch twice and tells what the training will take.
+    """Runs the worst steps, the one of the largest micro batch twice, and tells what it takes.
 
     The engine's weights are no good afterwards.
 
@@ -113,17 +128,22 @@ def try_training(
         DivergenceError: loss or gradient are not finite.
     """
     split = engine.train
-    step, tokens = largest_micro_batch(split, engine.ranks, params.train.micro_batch)
+    joined = params.train.micro_batch
+    step, tokens = largest_micro_batch(split, engine.ranks, joined)
+    logits_step, targets = largest_micro_batch(split, engine.ranks, joined, targets=True)
     try:
         engine.train_step(step + 1)
         began = time.perf_counter()
         event = engine.train_step(step + 1)
         seconds = time.perf_counter() - began
+        if logits_step != step:
+            engine.train_step(logits_step + 1)
     except torch.OutOfMemoryError as error:
         raise ParamsError(
-            f"the largest micro batch ({tokens:,} tokens, step {step + 1}) does not fit into the "
-            f"device's memory; lower train.micro_batch ({params.train.micro_batch}), or share the "
-            "model by train.parallel"
+            f"the largest micro batch ({tokens:,} tokens, step {step + 1}) or the one with the "
+            f"most logits ({targets:,} targets, step {logits_step + 1}) does not fit into the "
+            f"device's memory; lower train.micro_batch ({joined}), or share the model by "
+            "train.parallel"
         ) from error
     per_step = split.totals().tokens / split.plan.steps
     return Preflight(
@@ -133,6 +153,7 @@ def try_training(
         disk_free=disk[1],
         worst_step=step + 1,
         worst_tokens=tokens,
+        most_targets=targets,
         memory_mb=peak_memory_mb(),
         steps=split.plan.steps,
         tokens_per_step=round(per_step),

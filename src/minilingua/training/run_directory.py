@@ -11,7 +11,8 @@ run.lock            held while a process trains or publishes; the system frees i
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +31,15 @@ from minilingua.core.events import (
     read_telemetry,
 )
 from minilingua.core.files import write_bytes, write_json, write_text
+from minilingua.core.runs import CURRENT, RUNS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RUNS = Path("runs")
-CURRENT = "current"
 _WAIT_S = 30.0
+_QUIET_S = 600.0
+"""A process that records nothing for so long is given up, as a rank that hangs is."""
+_LOOK_S = 0.05
 _BEST = re.compile(r"step_(\d{8})\.safetensors")
 
 
@@ -78,7 +81,7 @@ class RunDirectory:
 
     def name_as_current(self) -> None:
         """Tells followers, through ``runs/current``, which training is at work."""
-        write_text(self.path.parent / CURRENT, self.key + "\n")
+        write_text(self.path.parent / CURRENT.name, self.key + "\n")
 
     def add(self, event: Event) -> None:
         """Appends an event."""
@@ -128,6 +131,20 @@ class RunDirectory:
                 entry.unlink()
         self.__post_init__()
 
+    def await_holder(self, stop: Callable[[], bool], quiet_s: float = _QUIET_S) -> None:
+        """Waits while another process holds the directory and works, unless a stop is asked for."""
+        if not (self.path / "run.lock").exists():
+            return
+        seen, until = self._recorded(), time.monotonic() + quiet_s
+        is_told = False
+        while not self._is_free() and not stop() and time.monotonic() < until:
+            if not is_told:
+                _say(f"{self.path} is held by {self._holder()}; waiting as long as that works")
+                is_told = True
+            if (now := self._recorded()) != seen:
+                seen, until = now, time.monotonic() + quiet_s
+            time.sleep(_LOOK_S)
+
     @contextmanager
     def lock(self, wait_s: float = _WAIT_S) -> Iterator[None]:
         """Holds the directory for the block.
@@ -149,9 +166,29 @@ class RunDirectory:
         except OSError as error:
             raise output_error(error, self.path) or error from error
         try:
+            self._remove_unfinished()
+            self.__post_init__()  # whoever held it before was an attempt too
             yield
         finally:
             lock.release()
+
+    def _is_free(self) -> bool:
+        lock = FileLock(self.path / "run.lock")
+        try:
+            is_free = _try(lock)
+        except OSError:
+            return True  # taking it will tell why it cannot be had
+        lock.release()
+        return is_free
+
+    def _recorded(self) -> int:
+        """Returns how much the holder has recorded, in bytes."""
+        return self._telemetry_path.stat().st_size if self._telemetry_path.exists() else 0
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a process that was killed had begun to write beside its place."""
+        for file in (*self.path.glob(".*.tmp"), *self.best_path(0).parent.glob(".*.tmp")):
+            file.unlink(missing_ok=True)
 
     def _holder(self) -> str:
         starts = [r for r in read_telemetry(self._telemetry_path) if r.get("kind") == "start"]

@@ -25,6 +25,7 @@ from minilingua.core.files import sha256_file, tree_files, write_json
 from minilingua.megatron_model.megatron import (
     CheckpointingConfig,
     TorchCommonSaveStrategy,
+    parallel_state,
     save_config,
     save_preprocess,
     torch_strategy,
@@ -66,7 +67,8 @@ class Saver:
     _writing: Future[Saved] | None = None
 
     def __post_init__(self) -> None:
-        if distributed.get_world_size() > 1:
+        # On a GPU also for one rank: NCCL would queue the thread's exchanges behind the training's.
+        if distributed.get_world_size() > 1 or distributed.get_backend() != "gloo":
             self._group = distributed.new_group(backend="gloo")
 
     @property
@@ -180,8 +182,9 @@ def save_checkpoint(engine: Engine, progress: Progress, directory: Path, run_key
 
 
 def _state_of(engine: Engine, progress: Progress) -> dict[str, Any]:
+    first = parallel_state.get_data_parallel_rank(with_context_parallel=True) == 0
     return {
-        **sharded_state(engine, read_state(engine.optimizer)),
+        **sharded_state(engine, read_state(engine.optimizer, writes=first)),
         "optimizer_steps": read_step(engine.optimizer),
         "scheduler": engine.scheduler.state_dict(),
         "progress": {

@@ -10,11 +10,21 @@ import numpy as np
 import torch
 from torch import distributed
 
+from minilingua.core.errors import MiniLinguaError
 from minilingua.core.events import EndEvent
+from minilingua.core.machine import (
+    IMAGE_DIGEST_VARIABLE,
+    checked_out_commit,
+    cpu_name,
+    nvidia_driver,
+)
+from minilingua.core.runs import RUNS
 from minilingua.llama_shapes import count_parameters
-from minilingua.megatron_model.attention import choose_backend
+from minilingua.megatron_model.backends import choose_backend
+from minilingua.megatron_model.layer_spec import row_multiple
 from minilingua.megatron_model.megatron import quiet
 from minilingua.megatron_model.parallel import (
+    context_share,
     initialise,
     local_device,
     lost_ranks_told,
@@ -30,7 +40,7 @@ from minilingua.training.inputs import TrainingInputs, check_ranks, read_inputs
 from minilingua.training.layout import Layout
 from minilingua.training.loop import TrainingLoop
 from minilingua.training.preflight import check_disk, try_training
-from minilingua.training.run_directory import RUNS, RunDirectory
+from minilingua.training.run_directory import RunDirectory
 from minilingua.training.run_key import RunIdentity
 from minilingua.training.stop_request import StopRequest
 
@@ -103,7 +113,7 @@ def preflight(params: Params, layout: Layout, *, is_writer: bool) -> None:
 
 @contextmanager
 def _process_group(seed: int, layout: Layout) -> Iterator[None]:
-    initialise(seed, tensor=layout.tensor, pipeline=layout.pipeline)
+    initialise(seed, tensor=layout.tensor, pipeline=layout.pipeline, context=layout.context)
     try:
         yield
     finally:
@@ -116,6 +126,8 @@ def _configure_torch(train: TrainParams) -> None:
         return  # with a fixed number of threads, all the CPU kernels used here are deterministic
     if train.profile == "bitwise":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # TransformerEngine's own switch: Megatron refuses to build its attention without it.
+        os.environ["NVTE_ALLOW_NONDETERMINISTIC_ALGO"] = "0"
         torch.use_deterministic_algorithms(True)  # noqa: FBT003 - its only argument
         # A debugging aid that costs a pass over every new tensor.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set at run time
@@ -154,7 +166,10 @@ def _open(params: Params, inputs: TrainingInputs, layout: Layout) -> tuple[Engin
         inputs.plan,
         vocab_size=inputs.vocab_size,
         with_slots=backend == "sdpa",
-        multiple=layout.tensor if layout.sequence else 1,
+        multiple=row_multiple(
+            fp8=train.precision == "fp8", shared_by=layout.tensor if layout.sequence else 1
+        ),
+        share=context_share(),
         device=local_device(),
     )
     engine = build_engine(
@@ -177,8 +192,13 @@ def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs, layout: Layout)
         "start",
         host=platform.node(),
         pid=os.getpid(),
+        job=os.environ.get("SLURM_JOB_ID"),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
+        commit=checked_out_commit(),
+        cpu=cpu_name(),
+        driver=nvidia_driver(),
+        image_digest=os.environ.get(IMAGE_DIGEST_VARIABLE) or None,
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         world_size=layout.ranks,
         layout=layout.explain(),
@@ -189,7 +209,9 @@ def _train_on_record(loop: TrainingLoop, inputs: TrainingInputs, layout: Layout)
     try:
         end = loop.train()
     except BaseException as error:
-        telemetry.write("end", status="failed", error=type(error).__name__)
+        # A loss that is not finite is told here; what is no error of ours may hold anything.
+        message = str(error) if isinstance(error, MiniLinguaError) else None
+        telemetry.write("end", status="failed", error=type(error).__name__, message=message)
         raise
     telemetry.write("end", status="preempted" if end is None else "finished")
     if end is None:

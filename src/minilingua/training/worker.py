@@ -70,6 +70,12 @@ def _run(params: Params, *, fresh: bool) -> int:
     is_writer = int(os.environ.get("RANK", "0")) == 0
     with ExitStack() as stack:
         if is_writer:
+            # A killed `dvc` leaves its training alive: the next one ends with that one's model. But
+            # no other rank waits meanwhile, and no job that somebody pays for.
+            if ranks == 1 and "SLURM_JOB_ID" not in os.environ:
+                run.await_holder(stop.noticed)
+                if stop.noticed():
+                    return EXIT_PREEMPTED
             stack.enter_context(run.lock())
             if fresh:
                 run.clear()

@@ -20,13 +20,18 @@ def keyed(values: dict[str, Any]) -> Question:
 
     Releases nest stem and choices in ``question``; the hub's form of ARC does not. Choices are a
     list of {text, label}, or a mapping of two lists (EXAMS adds a third, ``para``). Labels are
-    letters or the digits 1-4: the key is looked up among them, never computed.
+    letters or the digits 1-4: the key is looked up among them, never computed. A key that is none
+    of them may be the text of one option, unless it is a single character: that was meant to be a
+    label.
     """
     nested = isinstance(values.get("question"), dict)
     stem = text(values, "question", "stem") if nested else text(values, "question")
     path = ("question", "choices") if nested else ("choices",)
     labels, options = _labelled(lookup(values, *path), ".".join(path))
-    return question(stem, options, resolve(labels, text(values, "answerKey"), "answerKey"))
+    key = text(values, "answerKey")
+    if len(key) > 1 and key not in labels and options.count(key) == 1:
+        return question(stem, options, options.index(key))
+    return question(stem, options, resolve(labels, key, "answerKey"))
 
 
 def numbered_candidates(values: dict[str, Any]) -> Question:
@@ -63,8 +68,12 @@ def lettered_columns(values: dict[str, Any]) -> Question:
 def question(stem: str, options: Sequence[str], answer: int) -> Question:
     """Checks what every multiple-choice row has to satisfy.
 
+    A wrong option that is empty or stands there already is left out: translations lose some or give
+    two the same words, and the others are sound.
+
     Raises:
-        RejectedRowError: the question is empty, or its options are too few, empty or not distinct.
+        RejectedRowError: the question or its answer is empty, its options are too few, or a wrong
+            one equals the correct one.
     """
     if not stem:
         raise RejectedRowError("empty_question", "the question is empty")
@@ -72,12 +81,15 @@ def question(stem: str, options: Sequence[str], answer: int) -> Question:
         raise RejectedRowError("too_few_options", f"{len(options)} option, at least 2 are needed")
     if not options[answer]:
         raise RejectedRowError("empty_answer", "the correct option is empty")
-    if not all(options):
-        raise RejectedRowError("empty_option", "an option is empty")
-    if len(set(options)) < len(options):
-        repeated = next(option for option in options if options.count(option) > 1)
-        raise RejectedRowError("duplicate_options", f"option {repeated!r:.60} stands twice")
-    return Question(question=stem, options=tuple(options), answer=answer)
+    answer -= options[:answer].count("")
+    options = [option for option in options if option]
+    if len(options) < 2:
+        raise RejectedRowError("empty_option", "all options but the correct one are empty")
+    correct = options[answer]
+    if options.count(correct) > 1:
+        raise RejectedRowError("duplicate_options", f"correct option {correct!r:.60} stands twice")
+    distinct = tuple(dict.fromkeys(options))
+    return Question(question=stem, options=distinct, answer=distinct.index(correct))
 
 
 def resolve(labels: Sequence[str], key: str, column: str) -> int:

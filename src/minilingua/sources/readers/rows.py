@@ -1,5 +1,6 @@
 """What readers share: their results, their two ways to fail, and typed access to native values."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,21 @@ def lookup(values: dict[str, Any], *path: str) -> Any:
         UnexpectedShapeError: a key is missing.
     """
     value: Any = values
-    for depth, key in enumerate(path):
-        if not isinstance(value, dict) or key not in value:
-            raise UnexpectedShapeError(f"{'.'.join(path[: depth + 1])} is missing")
-        value = value[key]
+    try:
+        for key in path:
+            value = value[key]
+    except (KeyError, TypeError) as error:
+        raise UnexpectedShapeError(f"{'.'.join(_to_missing(values, path))} is missing") from error
     return value
+
+
+def _to_missing(value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    """Yields the keys of a path up to the first one that is missing."""
+    for key in path:
+        yield key
+        if not isinstance(value, dict) or key not in value:
+            return
+        value = value[key]
 
 
 def texts(value: Any, where: str) -> list[str]:
@@ -85,6 +96,8 @@ def texts(value: Any, where: str) -> list[str]:
 
 
 def _encodable(value: str, where: str) -> str:
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError as error:

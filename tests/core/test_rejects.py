@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilingua.core.files import read_jsonl
-from minilingua.curation.rejects import (
+from minilingua.core.files import read_jsonl, write_jsonl
+from minilingua.core.rejects import (
     EXCERPT_CHARACTERS,
     ROWS_PER_REASON,
     Reject,
@@ -77,3 +78,9 @@ def test_each_reason_has_a_file(tmp_path: Path) -> None:
 
 def test_texts_are_cut() -> None:
     assert len(excerpt("x" * 1000)) == EXCERPT_CHARACTERS
+
+
+def test_half_a_surrogate_pair_can_be_written(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rejects.jsonl", [replace(reject(1), prompt=excerpt("a \ud83d b"))])
+    (read,) = read_jsonl(tmp_path / "rejects.jsonl", Reject)
+    assert read.prompt == r"a \ud83d b"

@@ -96,10 +96,10 @@ def test_after_a_run_everything_is_fresh(root: Path, capsys: pytest.CaptureFixtu
         (lambda: shutil.rmtree("data/one"), ["data/one is missing"], ["after first"]),
         (
             lambda: Path("params.yaml").write_text(
-                Path("params.yaml").read_text().replace("lr: 0.002", "lr: 0.001")
+                Path("params.yaml").read_text().replace("lr: 0.001", "lr: 0.002")
             ),
             [],
-            ["parameter train.lr: 0.002 ─► 0.001"],
+            ["parameter train.lr: 0.001 ─► 0.002"],
         ),
         (lambda: Path("dvc.lock").unlink(), ["never ran"], ["never ran"]),
     ],
@@ -118,6 +118,26 @@ def test_trainings_and_results_are_told(root: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert f"{RUN_KEY}  sample, finished, step 12, best validation loss 1.2000 at 8" in said
     assert "base    result" in said
+
+
+def test_jobs_are_told_whether_or_not_slurm_answers(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a real Slurm: tests/infra/test_slurm.py."""
+    jobs = {"train-1": {"job": 4711}, "convert-1": {"job": 12, "is_settled": True}, "pack-1": {}}
+    for name, values in jobs.items():
+        stage = name.partition("-")[0]
+        record = {"stage": stage, "key": "1", "number": 1, "job": None, **values}
+        write_text(root / f"runs/jobs/{name}/submission.json", json.dumps(record))
+    monkeypatch.setenv("PATH", "")
+    assert main(["status"]) == 0
+    said = capsys.readouterr().out
+    assert "Slurm jobs of this checkout\n  4711  train, unknown (s" in said
+    assert "convert" not in said
+    done = {"job": 4711, "attempt": 1, "exit_code": 0}
+    write_text(root / "runs/jobs/train-1/complete.json", json.dumps(done))
+    assert main(["status"]) == 0
+    assert "Slurm" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("root")

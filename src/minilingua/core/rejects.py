@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minilingua.core.files import write_jsonl
+from minilingua.core.seeding import hash64
 
 ROWS_PER_REASON = 5
 """Rows of one source that are shown for one reason."""
@@ -20,11 +21,11 @@ class Reject:
     language: str
     row: str
     found: str
-    """What the filter found: a phrase, a language, the row that this one repeats .."""
+    """What was found in it: a phrase, a language, the row that this one repeats .."""
     prompt: str
-    """Beginning of the first turn."""
+    """Beginning of the first turn or the question; empty where the row could not be read."""
     answer: str
-    """Beginning of the last turn."""
+    """Beginning of the last turn or the right option; as ``prompt``."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class RejectSample:
         Args:
             reason: why it is dropped.
             source: where it is from.
-            order: hash of source, language and row.
+            order: its ``reject_order``.
             make: returns the row; called only for what is taken in.
         """
         rows = self.chosen.setdefault((reason, source), [])
@@ -73,6 +74,11 @@ class RejectSample:
         del rows[ROWS_PER_REASON:]
 
 
+def reject_order(source: str, language: str, row: str) -> int:
+    """Returns a number that orders rows whatever file they came from first."""
+    return hash64("\x1f".join([source, language, row]))
+
+
 def excerpt(text: str) -> str:
-    """Returns the beginning of a text."""
-    return text[:EXCERPT_CHARACTERS]
+    """Returns the beginning of a text; half a surrogate pair, which no file takes, is spelled."""
+    return text[:EXCERPT_CHARACTERS].encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""``minilingua status``: stages, running trainings and last results, in under a second."""
+"""``minilingua status``: stages, trainings, jobs and last results, in under a second."""
 
 import argparse
 import json
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from minilingua.core.files import read_json
+from minilingua.core.runs import RUNS
 from minilingua.params_file import load_params
 from minilingua.provenance.freshness import StageStatus, read_freshness
 from minilingua.provenance.training_record import (
     Training,
-    lock_is_held,
+    is_alive,
     read_run,
     run_directories,
 )
@@ -34,26 +35,28 @@ def main(argv: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="minilingua status",
-        description="Shows which stages are fresh, which are stale and why, the trainings and the "
-        "last results. A quick look: of data only presence and size are compared; `dvc status` "
-        "compares contents.",
+        description="Shows which stages are fresh, which are stale and why, the trainings, Slurm "
+        "jobs and the last results. A quick look: of data only presence and size are compared; "
+        "`dvc status` compares contents.",
     )
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     arguments = parser.parse_args(argv)
     params = load_params()
     stages = read_freshness(params.model_dump(mode="json"))
     runs = [_describe(path) for path in reversed(run_directories()[-_LAST_RUNS:])]
+    jobs = _jobs()
     results = read_json(SUMMARY) if SUMMARY.exists() else {}
     if arguments.json:
         told = {
             "experiment": params.experiment,
             "stages": [asdict(stage) for stage in stages],
             "runs": runs,
+            "jobs": jobs,
             "results": results,
         }
         print(json.dumps(told, ensure_ascii=False, indent=2))  # noqa: T201
         return 0
-    print("\n".join(_lines(params.experiment, stages, runs, results)))  # noqa: T201
+    print("\n".join(_lines(params.experiment, stages, runs, jobs, results)))  # noqa: T201
     return 0
 
 
@@ -61,6 +64,7 @@ def _lines(
     experiment: str,
     stages: Sequence[StageStatus],
     runs: Sequence[Mapping[str, Any]],
+    jobs: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
 ) -> list[str]:
     coloured = sys.stdout.isatty()
@@ -74,15 +78,53 @@ def _lines(
     if runs:
         lines += ["", "trainings, the newest first"]
         lines += [f"  {run['run_key']}  {run['text']}" for run in runs]
+    if jobs:
+        lines += ["", "Slurm jobs of this checkout"]
+        lines += [f"  {job['job']}  {job['stage']}, {job['text']}" for job in jobs]
     if results:
         lines += ["", "last results (reports/evaluation_summary.json)"]
         lines += _table(results)
     return lines
 
 
+def _jobs() -> list[dict[str, Any]]:
+    """Returns the jobs whose end nobody has been told yet, and what Slurm says of them."""
+    if not any((RUNS / "jobs").glob("*/submission.json")):
+        return []
+    # Only where there are jobs: what knows of Slurm takes a fifth of a second to load.
+    from minilingua.launch.submission import all_submissions, read_completion
+
+    unsettled = [
+        (directory, submission)
+        for directory, submission in all_submissions()
+        if submission.job is not None and not submission.is_settled
+    ]
+    jobs = []
+    for directory, submission in unsettled:
+        completion = read_completion(directory)
+        if completion is not None and completion.job == submission.job:
+            continue
+        jobs.append(
+            {"job": submission.job, "stage": submission.stage, "text": _of_job(submission.job)}
+        )
+    return jobs
+
+
+def _of_job(job: int | None) -> str:
+    from minilingua.launch.slurm import describe
+    from minilingua.launch.slurm_client import SlurmUnreachableError, job_state
+
+    assert job is not None
+    try:
+        state = job_state(job)
+    except SlurmUnreachableError as error:
+        return f"unknown ({error})"
+    return describe(state) if state.is_live else f"{describe(state)}; `dvc repro` goes on from it"
+
+
 def _describe(directory: Path) -> dict[str, Any]:
-    alive = lock_is_held(directory)
     training = read_run(directory)
+    alive = is_alive(directory, training)
     status = training.status(alive=alive)
     return {
         "run_key": training.run_key,
