@@ -116,7 +116,7 @@ def _row(case: str, against: str, found: Sequence[float], aimed: Sequence[float]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark."""
-    arguments = parser("training_waits", __doc__, repetitions=20)
+    arguments = parser("training_waits", __doc__, repetitions=25)
     arguments.add_argument(
         "--models",
         nargs="+",
