@@ -202,6 +202,10 @@ def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert source["commercial_use"] == spec.commercial_use
         assert source["languages"] == [code for code in LANGUAGES if code in spec.languages]
         assert source["used"] is None
-        assert all(each["revision"] is None for each in source["repositories"])
+        wanted = spec.hub_repositories(LANGUAGES)
+        assert all(each["bytes"] is None for each in source["repositories"])
+        assert all(
+            each["revision"] == wanted[each["id"]].revision for each in source["repositories"]
+        )
     canaries = [s["name"] for s in listed if s["evaluation"] and s["evaluation"]["canary"]]
     assert canaries == ["mcqa_minilingua", "truthfulqa_cs"]
