@@ -8,6 +8,7 @@ import numpy.typing as npt
 from benchmarks.harness import interleave, timed
 from benchmarks.results import Row, row
 from minilingua.packing.schedule import steps_of_packs
+from minilingua.packing.stream import CONVERSATION
 
 Ints = npt.NDArray[np.int64]
 
@@ -16,9 +17,10 @@ _BATCH_PACKS = 64
 
 def ours(lengths: Ints, capacity: int) -> int:
     """Best-fit-decreasing in windows that keep the order of the mixture, as the stage packs."""
-    schedule = steps_of_packs(lengths, capacity=capacity, batch=_BATCH_PACKS, seed=1)
-    left = int(lengths[schedule.left_out].sum())
-    return len(schedule.pack_offsets) - 1 + -(-left // capacity)
+    stream = np.zeros(len(lengths), dtype=CONVERSATION)
+    stream["length"] = lengths
+    steps = steps_of_packs([stream], capacity=capacity, batch=_BATCH_PACKS, seed=1)
+    return sum(len(step.packs) for step in steps)
 
 
 def next_fit(lengths: Ints, capacity: int) -> int:

@@ -18,6 +18,7 @@ from minilingua.chat.tokenizer_files import write_tokenizer_files
 from minilingua.core.languages import CODE
 from minilingua.core.seeding import generator
 from minilingua.params import SampleParams
+from minilingua.sources.read import FACTS_FILE
 from minilingua.sources.sample.code import code_rows
 from minilingua.sources.sample.draw import Drawn, PromptRow, QuestionRow, draw
 from minilingua.sources.sample.instruction_layouts import INSTRUCTION_LAYOUTS
@@ -81,6 +82,7 @@ def write_corpus(directory: Path, conversations: int) -> int:
         writer = SourceWriter(raw / name)
         multiple_choice(writer, questions, generator(_SEED, "benchmark", "layout", name))
         writer.finish()
+        (raw / name / FACTS_FILE).unlink()  # real sources do not know their facts
     return written
 
 

@@ -28,6 +28,7 @@ from benchmarks.results import Result, Row, report, row
 from benchmarks.row_by_row import map_template, prepare_with_trl, to_dataset
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.chat.stream import encode_stream
+from minilingua.core.processes import rare_garbage_collection
 from minilingua.core.records import Conversation
 from minilingua.core.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.params import Params
@@ -220,7 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 files = read_tokenizer_files(TOKENIZER)
                 encoder = ConversationEncoder(files)
                 checks[name] = check(conversations, files, encoder)
-                rows += against_tokenizers(name, conversations, files, encoder, repetitions)
+                with rare_garbage_collection():  # for all sides, as the stage does
+                    rows += against_tokenizers(name, conversations, files, encoder, repetitions)
                 rows += against_rows(
                     name, conversations, params, settings["threads"], max(2, repetitions // 3)
                 )

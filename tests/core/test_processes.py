@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -42,6 +43,16 @@ def test_results_come_in_the_order_of_the_tasks(processes: int) -> None:
         assert list(run(square, tasks(*range(9)), sizes=range(9))) == squares
         with pytest.raises(DataError, match="row 1"):
             list(run(fail, tasks(0, 1, 2, 3), sizes=range(4)))
+
+
+def test_garbage_is_looked_for_rarely_and_as_before_afterwards() -> None:
+    before = gc.get_threshold()
+    with task_runner(1) as run:
+        assert list(run(gc.get_threshold, [()])) == [gc.get_threshold()]
+        assert gc.get_threshold()[0] > before[0]
+        assert gc.get_freeze_count() > 0
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_killed_process_gets_one_line() -> None:

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from minilingua.core.errors import DataError, RunBusyError
-from minilingua.launch.launch_lock import launch_lock
+from minilingua.launch.launch_lock import GUARD, launch_lock
 from minilingua.launch.submission import (
     Completion,
     Submission,
@@ -84,6 +85,26 @@ def test_a_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
     holder.join()
     with launch_lock(tmp_path / "job") as renew:
         renew()
+
+
+def test_the_lock_of_the_dead_is_removed_by_one_at_a_time(tmp_path: Path) -> None:
+    directory = tmp_path / "job"
+    holder = _holder(directory)
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    (directory / "held").unlink()
+    second = multiprocessing.get_context("spawn").Process(target=_hold, args=(str(directory),))
+    with FileLock(directory / GUARD):  # as if we were about to take it
+        second.start()
+        time.sleep(2)
+        assert second.is_alive()
+        assert not (directory / "held").exists()
+    while not (directory / "held").exists():
+        assert second.is_alive()
+        time.sleep(0.02)
+    second.kill()
+    second.join()
 
 
 def test_a_lock_of_another_machine_is_respected(tmp_path: Path) -> None:

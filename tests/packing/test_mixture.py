@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minilingua.packing.mixture as mixture_module
 from minilingua.packing.corpus import LanguageCorpus
 from minilingua.packing.mixture import (
+    Order,
     epoch_limit,
     fill,
     interleave,
     largest_remainders,
-    order,
     plan_counts,
 )
 from minilingua.packing.parts import Part, divide
@@ -38,7 +39,7 @@ def orders(
     counts = plan_counts(parts, asked, epochs=epochs, seed=seed)
     seen: dict[str, list[np.ndarray]] = {item.language: [] for item in corpus}
     for item, count in zip(parts, counts, strict=True):
-        seen[item.language].append(order(item, count, seed))
+        seen[item.language].append(Order(item, seed).take(count))
     return {
         language: np.concatenate([*found, np.zeros(0, dtype=np.int64)])
         for language, found in seen.items()
@@ -207,17 +208,34 @@ def test_largest_remainders_sum_up_and_stay_within_one(exact: list[float]) -> No
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 40), max_size=6), st.integers(0, 99))
-def test_interleaving_loses_nothing_and_keeps_each_order(lengths: list[int], seed: int) -> None:
-    sequence, element = interleave(lengths, seed)
-    for number, length in enumerate(lengths):
-        assert element[sequence == number].tolist() == list(range(length))
-    assert len(sequence) == sum(lengths)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=9), st.lists(st.integers(0, 30)))
+def test_an_order_does_not_depend_on_how_it_is_taken(sizes: list[int], counts: list[int]) -> None:
+    (item,) = divide([part("en", sizes)], mixture("tokens", None))
+    order = Order(item, seed=3)
+    taken = [order.take(count).tolist() for count in counts]
+    whole = Order(item, seed=3).take(sum(counts)).tolist()
+    assert [element for some in taken for element in some] == whole
+
+
+def interleaved(lengths: list[int], seed: int) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *interleave(lengths, seed)])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 40), max_size=6), st.integers(0, 99), st.integers(1, 60))
+def test_interleaving_loses_nothing_whatever_its_blocks(
+    lengths: list[int], seed: int, block: int
+) -> None:
+    whole = interleaved(lengths, seed)
+    assert np.bincount(whole, minlength=len(lengths)).tolist() == lengths
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mixture_module, "_BLOCK", block)
+        assert interleaved(lengths, seed).tolist() == whole.tolist()
 
 
 def test_every_stretch_of_the_run_holds_about_the_shares_of_the_whole() -> None:
     lengths = [4000, 1000, 200]
-    sequence, _ = interleave(lengths, seed=1)
+    sequence = interleaved(lengths, seed=1)
     for begin in range(0, 5200, 260):
         window = np.bincount(sequence[begin : begin + 260], minlength=3)
         assert np.abs(window - [200, 50, 10]).max() <= 4
@@ -232,4 +250,4 @@ def test_an_empty_part_is_never_seen() -> None:
         share=0.0,
     )
     assert plan_counts([empty], mixture("tokens", {"en": 1.0}), epochs=1, seed=3) == [0]
-    assert order(empty, 0, seed=3).tolist() == []
+    assert Order(empty, seed=3).take(0).tolist() == []

@@ -6,7 +6,7 @@ from pathlib import Path
 from minilingua.core.files import tree_files
 from minilingua.core.languages import LANGUAGES
 from minilingua.sources.spec import load_spec
-from tests.hub_server import Hub, Repository
+from tests.hub_server import COMMIT, Hub, Repository
 
 
 def publish(hub: Hub, raw: Path, names: Iterable[str]) -> None:
@@ -21,5 +21,13 @@ def publish(hub: Hub, raw: Path, names: Iterable[str]) -> None:
             }
             hub.repositories[f"datasets/{identifier}"] = Repository(
                 files=files | {"README.md": b"# A card", "loader.py": b"raise SystemExit"},
+                commit=repository.revision or COMMIT,
                 refs=(repository.ref,),
             )
+
+
+def revision_of(name: str) -> str:
+    """Returns the commit that the spec of a source names."""
+    (repository,) = load_spec(name).repositories
+    assert repository.revision is not None
+    return repository.revision

@@ -15,7 +15,7 @@ from minilingua.sources.pins import read_lock
 from minilingua.sources.spec import load_specs, source_names
 from tests.hub_server import COMMIT, Hub, status
 from tests.sources.conftest import SAMPLE_SOURCES
-from tests.sources.hub import publish
+from tests.sources.hub import publish, revision_of
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -42,17 +42,17 @@ def edit_params(old: str, new: str) -> None:
 def test_pinning_writes_the_lock_and_says_what_it_holds(
     published: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fetch", "--pin", "--source", "aya", "--source", "exams"]) == 0
+    assert main(["fetch", "--pin", "--source", "truthfulqa_cs", "--source", "exams"]) == 0
     said = capsys.readouterr().out
-    assert f"fetch: aya: CohereLabs/aya_dataset at {COMMIT} (files: 1, 0." in said
+    assert f"fetch: truthfulqa_cs: CIIRC-NLP/truthful_qa-cs at {COMMIT} (files: 1, 0." in said
     assert said.endswith("fetch: 2 of 2 sources pinned in sources.lock\n")
-    assert sorted(read_lock().sources) == ["aya", "exams"]
+    assert sorted(read_lock().sources) == ["exams", "truthfulqa_cs"]
     before = Path("sources.lock").read_bytes()
-    assert main(["fetch", "--pin", "--source", "aya"]) == 0
+    assert main(["fetch", "--pin", "--source", "truthfulqa_cs"]) == 0
     assert "stays at" in capsys.readouterr().out
     assert Path("sources.lock").read_bytes() == before
-    published.repositories["datasets/CohereLabs/aya_dataset"].commit = "f" * 40
-    assert main(["fetch", "--pin", "--source", "aya"]) == 0
+    published.repositories["datasets/CIIRC-NLP/truthful_qa-cs"].commit = "f" * 40
+    assert main(["fetch", "--pin", "--source", "truthfulqa_cs"]) == 0
     assert f"at {'f' * 40} (files: 1, 0.0 MB), was {COMMIT}" in capsys.readouterr().out
     assert read_lock().sources["exams"][0].revision == COMMIT
 
@@ -98,7 +98,7 @@ def test_a_mirror_holds_what_the_run_would_read(capsys: pytest.CaptureFixture[st
     edit_params("aya, polyglot_prompt, ", "aya, ")
     assert main(["fetch"]) == 0
     details = json.loads(Path("data/raw/manifest.json").read_text())["details"]
-    assert details["sources"]["aya"]["revisions"] == {"CohereLabs/aya_dataset": COMMIT}
+    assert details["sources"]["aya"]["revisions"] == {"CohereLabs/aya_dataset": revision_of("aya")}
     assert list(details["excluded"]) == ["truthfulqa_cs"]
 
 
@@ -176,14 +176,16 @@ def test_the_table_has_every_source_whole(
         "pinzhenchen/alpaca-cleaned-{de,es,fr,pt,cs,bg,fi} yahma/alpaca-cleaned" in rows["alpaca"]
     )
     assert "train: bg 1,100, pl 739, it 464, pt 346; de, es and fr have a test" in rows["exams"]
-    assert all("not pinned" in rows[name] for name in rows if name != "polyglot_prompt")
+    assert f"{revision_of('aya')[:12]} (no checksums)" in rows["aya"]
+    assert "not pinned" in rows["exams"]
+    assert "12567cabf869 (no checksums), not pinned" in rows["alpaca"]
     assert rows["lima"].rstrip().endswith("no: not in sources.include")
     assert rows["aya"].rstrip().endswith("yes")
     main(["fetch", "--pin", "--source", "aya", "--source", "alpaca"])
     edit_params("origin: sample", "origin: hub")
     capsys.readouterr()
     rows = table(capsys)
-    assert COMMIT[:12] in rows["aya"]
+    assert f" {revision_of('aya')[:12]}  " in rows["aya"]
     assert "8 pinned" in rows["alpaca"]
     assert "left out: CC-BY-NC-4.0 forbids commercial use" in rows["alpaca"]
     assert len(published.paths()) == 9
@@ -200,6 +202,10 @@ def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert source["commercial_use"] == spec.commercial_use
         assert source["languages"] == [code for code in LANGUAGES if code in spec.languages]
         assert source["used"] is None
-        assert all(each["revision"] is None for each in source["repositories"])
+        wanted = spec.hub_repositories(LANGUAGES)
+        assert all(each["bytes"] is None for each in source["repositories"])
+        assert all(
+            each["revision"] == wanted[each["id"]].revision for each in source["repositories"]
+        )
     canaries = [s["name"] for s in listed if s["evaluation"] and s["evaluation"]["canary"]]
     assert canaries == ["mcqa_minilingua", "truthfulqa_cs"]

@@ -16,7 +16,7 @@ from minilingua.sources.spec import load_spec
 from minilingua.sources.stage import run
 from tests.hub_server import COMMIT, Hub, status, wrong
 from tests.sources.conftest import SAMPLE_SOURCES
-from tests.sources.hub import publish
+from tests.sources.hub import publish, revision_of
 
 REPOSITORY = Path(__file__).parents[2]
 ON_HUB = [name for name in SAMPLE_SOURCES if load_spec(name).repositories]
@@ -69,7 +69,7 @@ def test_the_hub_gives_the_files_that_were_published(published: Hub, sample_raw:
     assert raw_files(Path("data/raw")) == expected
     assert not any(path.endswith((".py", ".md")) for path in published.paths())
     sources = manifest()["details"]["sources"]
-    assert sources["aya"]["revisions"] == {"CohereLabs/aya_dataset": COMMIT}
+    assert sources["aya"]["revisions"] == {"CohereLabs/aya_dataset": revision_of("aya")}
     assert len(sources["alpaca"]["revisions"]) == 8
     assert sources["aya"]["licence"] == "Apache-2.0"
     assert not any(source["unpinned_files"] for source in sources.values())
@@ -173,7 +173,7 @@ def test_what_the_hub_lacks_comes_from_the_mirror(published: Hub, sample_raw: Pa
     run(params("polyglot_prompt", "aya", mirror="mirror"))
     sources = manifest()["details"]["sources"]
     assert sources["polyglot_prompt"]["revisions"] == {}
-    assert sources["aya"]["revisions"] == {"CohereLabs/aya_dataset": COMMIT}
+    assert sources["aya"]["revisions"] == {"CohereLabs/aya_dataset": revision_of("aya")}
     assert published.paths("parquet")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from minilingua.params_file import load_params
 from tests.hub_server import Repository, serve
+from tests.sources.hub import revision_of
 
 REPOSITORY = Path(__file__).parents[2]
 MEBIBYTE = 1 << 20
@@ -63,7 +64,9 @@ def test_a_killed_fetch_is_continued_and_its_token_is_told_to_nobody(tmp_path: P
     with serve() as hub:
         files = {f"data/{code}.json.gz": data for code in
                  ("en", "de", "es", "fr", "it", "pt", "nl", "pl", "cs", "fi", "sv")}  # fmt: skip
-        hub.repositories["datasets/MBZUAI/Bactrian-X"] = Repository(files=files)
+        hub.repositories["datasets/MBZUAI/Bactrian-X"] = Repository(
+            files=files, commit=revision_of("bactrian_x")
+        )
         environment = {
             **os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "HF_ENDPOINT": hub.url,
             "HF_HOME": str(home), "HF_TOKEN": "hf_verysecret", "NO_PROXY": "127.0.0.1",

@@ -13,7 +13,7 @@ from minilingua.sources.pins import Lock, ask_hub, digests, pins_of, read_lock, 
 from minilingua.sources.spec import load_spec
 from tests.hub_server import COMMIT, Hub
 from tests.sources.conftest import SAMPLE_SOURCES
-from tests.sources.hub import publish
+from tests.sources.hub import publish, revision_of
 
 ON_HUB = [name for name in SAMPLE_SOURCES if load_spec(name).repositories]
 
@@ -24,7 +24,8 @@ def test_every_source_is_pinned_with_the_files_that_it_reads(hub: Hub, sample_ra
         spec = load_spec(name)
         pinned = ask_hub(name, spec)
         assert {each.id for each in pinned} == set(spec.hub_repositories(LANGUAGES))
-        assert {each.revision for each in pinned} == {COMMIT}
+        wanted = spec.hub_repositories(LANGUAGES)
+        assert all(each.revision == (wanted[each.id].revision or COMMIT) for each in pinned)
         files = digests(pinned)
         expected = native_files(spec, sample_raw / name, LANGUAGES)
         assert set(files) == {file.relative for file in expected}
@@ -90,6 +91,21 @@ def test_only_the_data_sets_of_the_languages_are_needed(hub: Hub, sample_raw: Pa
         pins_of("aya", load_spec("aya"), ["en"], lock)
 
 
+def test_a_spec_that_names_a_commit_is_pinned_at_it(hub: Hub, sample_raw: Path) -> None:
+    publish(hub, sample_raw, ["aya"])
+    spec = load_spec("aya")
+    pins = ask_hub("aya", spec)
+    assert hub.paths(f"/revision/{revision_of('aya')}")
+    assert not hub.paths("/revision/main")
+    assert pins_of("aya", spec, ["fi"], Lock(sources={"aya": pins})) == pins
+    earlier = (pins[0].model_copy(update={"revision": COMMIT}),)
+    with pytest.raises(ParamsError, match=rf"does not pin .*aya_dataset at {revision_of('aya')}, "):
+        pins_of("aya", spec, ["fi"], Lock(sources={"aya": earlier}))
+    hub.repositories["datasets/CohereLabs/aya_dataset"].commit = COMMIT
+    with pytest.raises(DownloadError, match="has no"):
+        ask_hub("aya", spec)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -125,6 +141,9 @@ def test_a_missing_or_broken_lock_is_named(tmp_path: Path) -> None:
         read_lock(tmp_path / "sources.lock")
 
 
-def test_the_committed_lock_is_valid_and_pins_no_unknown_source() -> None:
+def test_the_committed_lock_is_of_the_specs_as_they_are() -> None:
     lock = read_lock(Path(__file__).parents[2] / "sources.lock")
-    assert all(load_spec(name).repositories for name in lock.sources)
+    assert lock.sources
+    for name in lock.sources:
+        spec = load_spec(name)
+        assert pins_of(name, spec, list(spec.languages), lock)

@@ -16,7 +16,7 @@ from minilingua.chat.tokenize_language import (
 from minilingua.chat.tokenize_parts import collect
 from minilingua.core.files import staged_directory, write_text
 from minilingua.core.manifest import Manifest
-from minilingua.core.processes import processes_for, task_runner
+from minilingua.core.processes import processes_for, rare_garbage_collection, task_runner
 from minilingua.core.records import SPLITS
 from minilingua.core.tokens import TokenFile, open_token_file
 from minilingua.params import Params
@@ -78,7 +78,10 @@ def _written(
     sizes = [_bytes(language) for language in languages]
     processes = min(processes_for(sum(sizes)), len(languages))
     if processes <= 1:
-        with tqdm(unit="conversation", disable=None) as progress:
+        with (
+            rare_garbage_collection(),
+            tqdm(unit="conversation", disable=None) as progress,
+        ):
             for language in languages:
                 yield tokenizer.write(language, directory, progress)
         return

@@ -12,6 +12,8 @@ each pack of one language, one step in all. The plan knows nothing of data-paral
 batch: rank r of d takes packs r, r + d, .. of each step.
 """
 
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minilingua.core.errors import DataError
-from minilingua.core.files import read_json, require, sha256_file, write_bytes, write_json
+from minilingua.core.files import read_json, require, sha256_file, write_json
 from minilingua.core.languages import LANGUAGE_INDEX, LANGUAGES
 from minilingua.core.records import Split
 
@@ -73,8 +75,7 @@ class SplitPlan:
 
     def pack(self, number: int) -> list[ConversationRef]:
         """Returns the conversations of a pack, in their order."""
-        begin, end = int(self.pack_offsets[number]), int(self.pack_offsets[number + 1])
-        return [unpack_ref(int(value)) for value in self.conversations[begin:end]]
+        return [unpack_ref(int(value)) for value in self.conversations[_bounds(self, number)]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,34 +99,88 @@ def unpack_ref(value: int) -> ConversationRef:
     return ConversationRef(language=_CODES[value >> _ROW_BITS], row=value & ((1 << _ROW_BITS) - 1))
 
 
-def write_plan(path: Path, plan: PackPlan) -> None:
-    """Writes the plan's files into an existing directory (stage it with ``staged_directory``)."""
-    digests: dict[str, str] = {}
-    for split, schedule in plan.splits.items():
-        for name in ("conversations", "pack_offsets", "step_offsets"):
-            array: npt.NDArray[np.uint64] = getattr(schedule, name)
-            file = path / split / f"{name}.bin"
-            write_bytes(file, array.astype("<u8").tobytes())
-            digests[f"{split}/{name}"] = sha256_file(file)
-    counts = {
-        split: {
-            "conversations": len(schedule.conversations),
-            "packs": schedule.packs,
-            "steps": schedule.steps,
-        }
-        for split, schedule in plan.splits.items()
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenSplit:
+    """What plan.json tells of the files of one split."""
+
+    counts: dict[str, int]
+    digests: dict[str, str]
+    """Name of the file ─► its SHA-256."""
+
+
+def write_split(
+    path: Path, split: Split, steps: Iterable[Iterable[npt.NDArray[np.uint64]]]
+) -> WrittenSplit:
+    """Writes one split's files as its steps come.
+
+    Args:
+        path: an existing directory (stage it with ``staged_directory``).
+        split: its name.
+        steps: each with its packs; a pack is the references of its conversations.
+    """
+    directory = path / split
+    directory.mkdir(parents=True, exist_ok=True)
+    pack_offsets, step_offsets = array("Q", [0]), array("Q", [0])
+    with (directory / "conversations.bin").open("wb") as stream:
+        for packs in steps:
+            for pack in packs:
+                stream.write(pack.astype("<u8").tobytes())
+                pack_offsets.append(pack_offsets[-1] + len(pack))
+            step_offsets.append(len(pack_offsets) - 1)
+    for name, offsets in (("pack_offsets", pack_offsets), ("step_offsets", step_offsets)):
+        (directory / f"{name}.bin").write_bytes(np.asarray(offsets).astype("<u8").tobytes())
+    return WrittenSplit(
+        counts={
+            "conversations": pack_offsets[-1],
+            "packs": len(pack_offsets) - 1,
+            "steps": len(step_offsets) - 1,
+        },
+        digests={
+            f"{split}/{name}": sha256_file(directory / f"{name}.bin")
+            for name in ("conversations", "pack_offsets", "step_offsets")
+        },
+    )
+
+
+def write_meta(
+    path: Path, sequence_length: int, splits: Mapping[Split, WrittenSplit], meta: Mapping[str, Any]
+) -> None:
+    """Writes plan.json, which makes a plan of the splits that are written."""
     write_json(
         path / "plan.json",
         {
-            **plan.meta,
+            **meta,
             "format_version": FORMAT_VERSION,
-            "sequence_length": plan.sequence_length,
+            "sequence_length": sequence_length,
             "languages": list(_CODES),
-            "splits": counts,
-            "sha256": digests,
+            "splits": {split: written.counts for split, written in splits.items()},
+            "sha256": {
+                name: digest
+                for written in splits.values()
+                for name, digest in written.digests.items()
+            },
         },
     )
+
+
+def write_plan(path: Path, plan: PackPlan) -> None:
+    """Writes a plan that is in memory."""
+    splits = {
+        split: write_split(
+            path,
+            split,
+            (
+                [schedule.conversations[_bounds(schedule, pack)] for pack in packs]
+                for packs in map(schedule.packs_of_step, range(schedule.steps))
+            ),
+        )
+        for split, schedule in plan.splits.items()
+    }
+    write_meta(path, plan.sequence_length, splits, plan.meta)
+
+
+def _bounds(schedule: SplitPlan, pack: int) -> slice:
+    return slice(int(schedule.pack_offsets[pack]), int(schedule.pack_offsets[pack + 1]))
 
 
 def read_plan(path: Path) -> PackPlan:

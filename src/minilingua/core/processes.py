@@ -53,7 +53,8 @@ def task_runner(processes: int) -> Iterator[TaskRunner]:
     libraries) may hang. Function and arguments have to be picklable.
     """
     if processes == 1:
-        yield _run_here
+        with rare_garbage_collection():
+            yield _run_here
         return
     with ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_start
@@ -82,6 +83,26 @@ def task_runner(processes: int) -> Iterator[TaskRunner]:
         yield submit
 
 
+@contextmanager
+def rare_garbage_collection() -> Iterator[None]:
+    """Looks for garbage rarely while rows are worked on.
+
+    Rows are made of records without cycles; to look for garbage there is a tenth of the time.
+    """
+    thresholds = gc.get_threshold()
+    _collect_rarely()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+def _collect_rarely() -> None:
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
 def _run_here(
     function: Callable[..., Result],
     tasks: Sequence[tuple[object, ...]],
@@ -93,12 +114,12 @@ def _run_here(
 def _start() -> None:
     # Otherwise, when this one's parent is killed, it would wait for tasks forever.
     Thread(target=_end_with_parent, daemon=True).start()
-    # Rows are made of records without cycles; to look for garbage there is a tenth of the time.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    _collect_rarely()
     # One thread for each process's libraries: the processes share the processors already.
     os.environ["RAYON_NUM_THREADS"] = "1"
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Arrow's own allocator keeps what it had for each of its threads.
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 
 
 def _end_with_parent() -> None:

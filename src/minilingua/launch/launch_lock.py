@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from filelock import FileLock
 from flufl.lock import Lock, LockState, NotLockedError, TimeOutError
 
 from minilingua.core.errors import RunBusyError
 
 LIFETIME = timedelta(seconds=240)
 """A lock that was not renewed for so long is nobody's. Longer than Slurm may keep us waiting."""
+
+GUARD = "launch.guard"
+"""Held for the moment in which the lock is taken; those who may remove it are of one machine."""
 
 
 @contextmanager
@@ -27,12 +31,14 @@ def launch_lock(directory: Path) -> Iterator[Callable[[], None]]:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "launch.lock"
     lock = Lock(str(path.absolute()), lifetime=LIFETIME)
-    if lock.state == LockState.stale:  # held by a dead process of this machine
-        path.unlink(missing_ok=True)
-    try:
-        lock.lock(timeout=timedelta(seconds=1))
-    except TimeOutError as error:
-        raise _busy(directory, lock) from error
+    # One at a time: a second one that finds the dead holder too would remove the first one's lock.
+    with FileLock(directory / GUARD):
+        if lock.state == LockState.stale:  # held by a dead process of this machine
+            path.unlink(missing_ok=True)
+        try:
+            lock.lock(timeout=timedelta(seconds=1))
+        except TimeOutError as error:
+            raise _busy(directory, lock) from error
 
     def renew() -> None:
         try:

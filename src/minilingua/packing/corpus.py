@@ -1,4 +1,8 @@
-"""What the plan has to know of a split: the length of every conversation, not its tokens."""
+"""What the plan has to know of a split: the length of every conversation, not its tokens.
+
+There may be millions: what there is one of for each conversation takes as few bytes as its values
+allow, and the masks are read piece by piece rather than mapped.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +15,7 @@ from minilingua.core.errors import DataError
 from minilingua.core.records import Split
 from minilingua.core.tokens import TextCounts, TokenFile, open_token_file, token_file_digest
 
-Ints = npt.NDArray[np.signedinteger[Any]]
-"""What there is one of for each conversation is of 32 bits: there may be millions."""
+Ints = npt.NDArray[np.integer[Any]]
 
 _TOKENS_AT_ONCE = 1 << 18
 
@@ -69,11 +72,11 @@ def read_corpus(
 
 def _read(path: Path, language: str, sequence_length: int) -> LanguageCorpus:
     file = open_token_file(path)
-    lengths = file.lengths().astype(np.int32)
-    supervised = _supervised(file)
+    lengths = _compact(file.lengths())
+    supervised = _compact(_supervised(file))
+    sources = _compact(file.sources)
     fits = lengths <= sequence_length
     rows = np.flatnonzero(fits).astype(np.int32)
-    sources = file.sources.astype(np.int32)
     too_long = np.bincount(sources[~fits], minlength=len(file.source_names))
     return LanguageCorpus(
         language=language,
@@ -93,16 +96,22 @@ def _read(path: Path, language: str, sequence_length: int) -> LanguageCorpus:
     )
 
 
+def _compact(values: Ints) -> Ints:
+    """Returns the same numbers, none negative, in the smallest type that holds them."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
+
+
 def _supervised(file: TokenFile) -> Ints:
     """Returns the supervised tokens of each conversation, [conversations]."""
     found = np.zeros(len(file), dtype=np.int32)
     offsets = file.offsets.astype(np.int64)
     first = 0
-    while first < len(file):  # reduceat makes integers of eight bytes of all that it gets
-        last = int(np.searchsorted(offsets, offsets[first] + _TOKENS_AT_ONCE, side="right")) - 1
-        last = min(max(last, first + 1), len(file))
-        mask = file.loss_mask[offsets[first] : offsets[last]]
-        begins = offsets[first:last] - offsets[first]
-        found[first:last] = np.add.reduceat(mask, begins, dtype=np.int64)
-        first = last
+    with (file.path / "loss_mask.bin").open("rb") as stream:
+        while first < len(file):
+            last = int(np.searchsorted(offsets, offsets[first] + _TOKENS_AT_ONCE, side="right")) - 1
+            last = min(max(last, first + 1), len(file))
+            mask = np.fromfile(stream, dtype=np.uint8, count=int(offsets[last] - offsets[first]))
+            begins = offsets[first:last] - offsets[first]
+            found[first:last] = np.add.reduceat(mask, begins, dtype=np.int64)
+            first = last
     return found

@@ -8,13 +8,14 @@ It is there before anything is trained.
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from minilingua.packing.corpus import Ints, LanguageCorpus
-from minilingua.packing.parts import Part, amounts_of
+from minilingua.packing.corpus import LanguageCorpus
+from minilingua.packing.parts import Part
+from minilingua.packing.tally import UNITS, Tally
 from minilingua.params import MixtureParams
 
 _SHARES = ("planned_share", "realised_share", "epochs")
@@ -62,8 +63,7 @@ def ledger_rows(
     corpus: Sequence[LanguageCorpus],
     parts: Sequence[Part],
     mixture: MixtureParams,
-    scheduled: Mapping[str, Ints],
-    left_out: Mapping[str, Ints],
+    tally: Tally,
     *,
     by_source: bool,
 ) -> list[LedgerRow]:
@@ -73,47 +73,36 @@ def ledger_rows(
         corpus: the training split.
         parts: its parts.
         mixture: what they were made by.
-        scheduled: language ─► indices into its corpus, one for each time it is seen.
-        left_out: the same of a last step that was left out.
+        tally: what of it is scheduled.
         by_source: a row for each source.
     """
-    total = sum(
-        int(amounts_of(language, mixture)[scheduled[language.language]].sum())
-        for language in corpus
-    )
     return [
-        _row(
-            language,
-            source,
-            parts,
-            mixture,
-            scheduled[language.language],
-            left_out[language.language],
-            total,
-        )
-        for language in corpus
+        _row(language, number, source, parts, mixture, tally)
+        for number, language in enumerate(corpus)
         for source in (sorted(language.source_names) if by_source else [None])
     ]
 
 
 def _row(
     language: LanguageCorpus,
+    number: int,
     source: str | None,
     parts: Sequence[Part],
     mixture: MixtureParams,
-    scheduled: Ints,
-    left_out: Ints,
-    total: int,
+    tally: Tally,
 ) -> LedgerRow:
     chosen = np.ones(len(language), dtype=np.bool_)
     counts = list(language.counts.values())
     too_long = language.dropped_too_long
+    sources = slice(None)
     if source is not None:
-        chosen = language.sources == language.source_names.index(source)
+        place = language.source_names.index(source)
+        chosen = language.sources == place
         counts = [language.counts[source]]
         too_long = language.too_long.get(source, 0)
-    seen = scheduled[chosen[scheduled]]
-    amounts = amounts_of(language, mixture)
+        sources = slice(place, place + 1)
+    scheduled = tally.scheduled[number, sources].sum(axis=0)
+    unit = UNITS.index(mixture.unit)
     available = int(chosen.sum())
     words = sum(count.words for count in counts)
     return LedgerRow(
@@ -124,14 +113,14 @@ def _row(
             for part in parts
             if part.language == language.language and part.amounts.sum() > 0
         ),
-        realised_share=float(amounts[seen].sum()) / max(total, 1),
-        epochs=len(seen) / max(available, 1),
-        conversations=len(seen),
-        tokens=int(language.lengths[seen].sum()),
-        supervised_tokens=int(language.supervised[seen].sum()),
+        realised_share=float(scheduled[unit]) / max(int(tally.scheduled[..., unit].sum()), 1),
+        epochs=int(scheduled[0]) / max(available, 1),
+        conversations=int(scheduled[0]),
+        tokens=int(scheduled[1]),
+        supervised_tokens=int(scheduled[2]),
         available=available,
         dropped_too_long=too_long,
-        dropped_last_step=int(chosen[left_out].sum()),
+        dropped_last_step=int(tally.left_out[number, sources, 0].sum()),
         truncated=sum(count.truncated for count in counts),
         tokens_per_word=sum(count.text_tokens for count in counts) / words if words else None,
     )

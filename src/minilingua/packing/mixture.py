@@ -8,7 +8,7 @@ gets; the parts are then interleaved evenly over the run.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +19,8 @@ from minilingua.packing.parts import Part
 from minilingua.params import MixtureParams
 
 Name = TypeVar("Name", bound=Hashable)
+
+_BLOCK = 1 << 16  # places
 
 
 def plan_counts(
@@ -48,17 +50,26 @@ def epoch_limit(part: Part, mixture: MixtureParams) -> float:
     return math.floor(mixture.max_epochs * len(part) + 1e-9)
 
 
-def order(part: Part, count: int, seed: int) -> Ints:
-    """Returns the first ``count`` elements of an endless run of reshuffled epochs.
+class Order:
+    """An endless run of reshuffled epochs of a part, drawn as far as it is asked for."""
 
-    Elements are indices into the language's corpus.
-    """
-    if count == 0:
-        return np.zeros(0, dtype=np.int32)
-    passes = range(math.ceil(count / len(part)))
-    places = np.concatenate([_shuffled(part, epoch, seed) for epoch in passes])
-    chosen: Ints = part.members[places[:count]]
-    return chosen
+    def __init__(self, part: Part, seed: int) -> None:
+        """Takes a part; its order depends on nothing but the part and the seed."""
+        self._part, self._seed = part, seed
+        self._epoch = 0
+        self._ready: Ints = np.zeros(0, dtype=np.int32)
+
+    def take(self, count: int) -> Ints:
+        """Returns the next ``count`` elements, indices into the language's corpus."""
+        taken: list[Ints] = []
+        while count > len(self._ready):
+            taken.append(self._ready)
+            count -= len(self._ready)
+            self._ready = self._part.members[_shuffled(self._part, self._epoch, self._seed)]
+            self._epoch += 1
+        taken.append(self._ready[:count])
+        self._ready = self._ready[count:]
+        return np.concatenate(taken)
 
 
 def fill(
@@ -93,31 +104,38 @@ def largest_remainders(exact: Mapping[Name, float]) -> dict[Name, int]:
     return counts
 
 
-def interleave(lengths: Sequence[int], seed: int) -> tuple[Ints, Ints]:
-    """Spreads several sequences evenly over one.
+def interleave(lengths: Sequence[int], seed: int) -> Iterator[Ints]:
+    """Spreads several sequences evenly over one, which comes in blocks.
 
     The k-th of n elements gets a random place in the k-th of n equal parts of the run, so that
-    every stretch of the run holds about the shares of the whole.
+    every stretch of the run holds about the shares of the whole. The elements of each sequence stay
+    in their order.
 
     Args:
         lengths: how many elements each sequence has.
         seed: of the random places.
 
-    Returns:
-        For each place in the run, which sequence and which element of it: [sum], [sum].
+    Yields:
+        For each place in the run, in their order, which sequence its element is of.
     """
-    places = np.empty(sum(lengths))
-    begin = 0
-    for number, length in enumerate(lengths):
-        if length:
-            drawn = generator(seed, "pack", "interleave", number).random(length)
-            places[begin : begin + length] = (np.arange(length) + drawn) / length
-            begin += length
-    sorted_places = np.argsort(places, kind="stable")
-    del places
-    sequence = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[sorted_places]
-    element = np.concatenate([np.arange(length, dtype=np.int32) for length in (*lengths, 0)])
-    return sequence, element[sorted_places]
+    blocks = -(-sum(lengths) // _BLOCK)
+    draws = [generator(seed, "pack", "interleave", number) for number in range(len(lengths))]
+    drawn = [0] * len(lengths)
+    sequences, places = np.zeros(0, dtype=np.int32), np.zeros(0)
+    for block in range(1, blocks + 1):
+        for number, length in enumerate(lengths):
+            upto = -(-length * block // blocks)
+            fresh = draws[number].random(upto - drawn[number])
+            fresh = (np.arange(drawn[number], upto) + fresh) / max(length, 1)
+            places = np.concatenate([places, fresh])
+            sequences = np.concatenate([sequences, np.full(len(fresh), number, dtype=np.int32)])
+            drawn[number] = upto
+        by_place = np.lexsort((sequences, places))
+        places, sequences = places[by_place], sequences[by_place]
+        # What is still to be drawn lies behind the end of the block.
+        end = len(places) if block == blocks else np.searchsorted(places, block / blocks)
+        yield sequences[:end]
+        places, sequences = places[end:], sequences[end:]
 
 
 def _by_shares(

@@ -24,7 +24,7 @@ class Part:
     members: Ints
     """[n] indices into the language's corpus, ascending."""
     amounts: Ints
-    """[n] what each counts in the unit of the mixture."""
+    """[n] what each counts in the unit of the mixture; read only."""
     share: float
     """Planned share of the run in the unit of the mixture; those of all parts sum to 1."""
 
@@ -59,7 +59,7 @@ def divide(corpus: Sequence[LanguageCorpus], mixture: MixtureParams) -> list[Par
             language=language.language,
             source=source,
             members=members,
-            amounts=amount[members],
+            amounts=amount if source is None else amount[members],
             share=weights[language.language] / total * within,
         )
         for language, amount, parts in zip(corpus, amounts, found, strict=True)
@@ -70,7 +70,7 @@ def divide(corpus: Sequence[LanguageCorpus], mixture: MixtureParams) -> list[Par
 def amounts_of(language: LanguageCorpus, mixture: MixtureParams) -> Ints:
     """Returns what each conversation counts in the unit of the mixture, [n]."""
     if mixture.unit == "conversations":
-        return np.ones(len(language), dtype=np.int32)
+        return np.broadcast_to(np.int32(1), len(language))  # takes no memory
     return language.lengths if mixture.unit == "tokens" else language.supervised
 
 

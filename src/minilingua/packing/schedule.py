@@ -1,128 +1,127 @@
-"""An ordered stream of conversations cut into packs and optimizer steps.
+"""A stream of conversations cut into packs and optimizer steps, each yielded when it is full.
 
 Conversations are packed within a step (unit conversations) or within a window of some steps (unit
 tokens): near enough to keep the mixture of the stream, wide enough to fill packs.
 """
 
-import itertools
-from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from minilingua.core.seeding import generator
 from minilingua.packing.corpus import Ints
 from minilingua.packing.fit import best_fit_decreasing
+from minilingua.packing.stream import CONVERSATION, Conversations
+
+Item = TypeVar("Item")
 
 _WINDOW_PACKS = 64
 """Least packs of a window: some hundred conversations are enough to fill packs to 99 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """Steps of packs of conversations; indices into the stream."""
+class Step:
+    """Packs of conversations."""
 
-    order: Ints
-    """[n] the conversations, pack after pack."""
-    pack_offsets: Ints
-    """[packs + 1] into ``order``."""
-    step_offsets: Ints
-    """[steps + 1] into packs."""
-    left_out: Ints
-    """Conversations of a last step that held less than half of a batch."""
+    packs: list[Conversations]
+    is_left_out: bool = False
+    """It came last and is less than half of a step: it is not trained."""
 
 
-def steps_of_conversations(lengths: Ints, *, capacity: int, batch: int) -> Schedule:
+def steps_of_conversations(
+    stream: Iterable[Conversations], *, capacity: int, batch: int
+) -> Iterator[Step]:
     """Gives every step exactly ``batch`` conversations, in as few packs as best fit finds.
 
     Args:
-        lengths: [n] tokens of each conversation, in the order of the stream.
+        stream: blocks of any size.
         capacity: tokens a pack holds.
         batch: conversations a step. A last step with less than half of it is left out.
     """
-    total = len(lengths)
-    rest = total % batch
-    kept = total - rest if 2 * rest < batch else total
-    steps = (
-        [
-            [begin + index for index in pack]
-            for pack in best_fit_decreasing(lengths[begin : min(begin + batch, kept)], capacity)
-        ]
-        for begin in range(0, kept, batch)
-    )
-    return _schedule(steps, np.arange(kept, total))
+    for window in _windows(stream, lambda block: np.ones(len(block), dtype=np.int64), batch):
+        packs = [window[pack] for pack in best_fit_decreasing(window["length"], capacity)]
+        yield Step(packs=packs, is_left_out=2 * len(window) < batch)
 
 
-def steps_of_packs(lengths: Ints, *, capacity: int, batch: int, seed: int) -> Schedule:
+def steps_of_packs(
+    stream: Iterable[Conversations], *, capacity: int, batch: int, seed: int
+) -> Iterator[Step]:
     """Gives every step exactly ``batch`` packs, filled as well as possible.
 
     Within a window packs are shuffled: best fit opens those of long conversations first.
 
     Args:
-        lengths: [n] tokens of each conversation, in the order of the stream.
+        stream: blocks of any size.
         capacity: tokens a pack holds.
         batch: packs a step. A last step with less than half of it is left out.
         seed: of the shuffles.
     """
-    packs: list[array[int]] = []
-    window = -(-_WINDOW_PACKS // batch) * batch * capacity
-    edges = np.searchsorted(np.cumsum(lengths), np.arange(window, lengths.sum(), window)) + 1
-    bounds = np.unique(np.concatenate([[0], edges, [len(lengths)]]))
-    carried: list[int] = []
-    for number, (begin, end) in enumerate(itertools.pairwise(bounds.tolist())):
-        held = int(lengths[carried].sum())
-        filled = [
-            [begin + index for index in pack]
-            for pack in best_fit_decreasing(lengths[begin:end], capacity, held)
-        ]
+    ready: list[Conversations] = []
+    carried = np.zeros(0, dtype=CONVERSATION)
+    tokens = -(-_WINDOW_PACKS // batch) * batch * capacity
+    windows = _windows(stream, lambda block: block["length"], tokens)
+    for number, (window, is_last) in enumerate(_told_the_last(windows)):
+        held = int(carried["length"].sum())
+        filled = [window[pack] for pack in best_fit_decreasing(window["length"], capacity, held)]
         first_new = 0
-        if carried:
-            filled[0] = carried + filled[0]
+        if held:
+            filled[0] = np.concatenate([carried, filled[0]])
             first_new = 1
-        carried = []
-        if end < len(lengths):  # the emptiest new pack stays open for the next window
-            fills = [int(lengths[pack].sum()) for pack in filled]
+        carried = carried[:0]
+        if not is_last:  # the emptiest new pack stays open for the next window
+            fills = [int(pack["length"].sum()) for pack in filled]
             emptiest = min(range(first_new, len(filled)), key=fills.__getitem__)
             if fills[emptiest] < capacity:
                 carried = filled.pop(emptiest)
         shuffle = generator(seed, "pack", "window", number).permutation(len(filled))
-        packs += [array("i", filled[index]) for index in shuffle]
-    rest = len(packs) % batch
-    kept = len(packs) - rest if 2 * rest < batch else len(packs)
-    left_out = np.array(sorted(index for pack in packs[kept:] for index in pack), dtype=np.int32)
-    steps = (packs[begin : min(begin + batch, kept)] for begin in range(0, kept, batch))
-    return _schedule(steps, left_out)
+        ready += [filled[index] for index in shuffle]
+        while len(ready) >= batch:
+            yield Step(packs=ready[:batch])
+            del ready[:batch]
+    if ready:
+        yield Step(packs=ready, is_left_out=2 * len(ready) < batch)
 
 
-def one_step(parts: Iterable[Ints], *, capacity: int) -> Schedule:
-    """Packs each part on its own, all packs in one step.
+def one_step(stream: Iterable[Conversations], *, capacity: int) -> Iterator[Step]:
+    """Packs each block on its own, all packs in one step.
 
     Args:
-        parts: the lengths of each language's conversations; indices run on over the parts.
+        stream: a block for each language.
         capacity: tokens a pack holds.
     """
-    packs: list[list[int]] = []
-    begin = 0
-    for lengths in parts:
-        packs += [
-            [begin + index for index in pack] for pack in best_fit_decreasing(lengths, capacity)
+    yield Step(
+        packs=[
+            block[pack]
+            for block in stream
+            for pack in best_fit_decreasing(block["length"], capacity)
         ]
-        begin += len(lengths)
-    return _schedule([packs], np.zeros(0, dtype=np.int32))
-
-
-def _schedule(steps: Iterable[Iterable[Iterable[int]]], left_out: Ints) -> Schedule:
-    order = array("i")  # a tenth of the memory of a list of numbers
-    pack_offsets, step_offsets = array("q", [0]), array("q", [0])
-    for step in steps:
-        for pack in step:
-            order.extend(pack)
-            pack_offsets.append(len(order))
-        step_offsets.append(len(pack_offsets) - 1)
-    return Schedule(
-        order=np.array(order, dtype=np.int32),
-        pack_offsets=np.array(pack_offsets, dtype=np.int64),
-        step_offsets=np.array(step_offsets, dtype=np.int64),
-        left_out=left_out,
     )
+
+
+def _windows(
+    blocks: Iterable[Conversations], amounts: Callable[[Conversations], Ints], size: int
+) -> Iterator[Conversations]:
+    """Cuts after each conversation with which the sum of amounts reaches a multiple of ``size``."""
+    held: list[Conversations] = []
+    total, edge = 0, size
+    for block in blocks:
+        upto = total + np.cumsum(amounts(block), dtype=np.int64)
+        begin = 0
+        while (end := int(np.searchsorted(upto, edge)) + 1) <= len(block):
+            yield np.concatenate([*held, block[begin:end]])
+            held, begin, edge = [], end, edge + size
+        held.append(block[begin:])
+        total = int(upto[-1]) if len(block) else total
+    if any(map(len, held)):
+        yield np.concatenate(held)
+
+
+def _told_the_last(items: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
+    """Yields each with whether it is the last."""
+    held: list[Item] = []
+    for item in items:
+        yield from ((before, False) for before in held)
+        held = [item]
+    yield from ((last, True) for last in held)

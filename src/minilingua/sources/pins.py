@@ -2,8 +2,8 @@
 
     specs ─► the hub's listing ─► sources.lock (committed) ─► what may be downloaded or copied
 
-A spec says where a source is published; the lock says which version of it the project uses. The
-file is made and changed by ``minilingua fetch --pin`` only.
+A spec says where a source is published, and its commit where that is known; the lock says which
+version of it the project uses, to the bytes. ``minilingua fetch --pin`` makes and changes it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -106,7 +106,7 @@ def ask_hub(name: str, spec: SourceSpec) -> tuple[PinnedRepository, ...]:
     seen: list[str] = []
     for repository in spec.hub_repositories(LANGUAGES).values():
         commit, files = list_repository(
-            HubRepository(kind="dataset", id=repository.id), repository.ref
+            HubRepository(kind="dataset", id=repository.id), repository.version
         )
         local = {_local(repository.into, file.path): file for file in files}
         seen += local
@@ -152,9 +152,13 @@ def pins_of(
     wanted = spec.hub_repositories(languages)
     for identifier, repository in wanted.items():
         found = pinned.get(identifier)
-        if found is None or (found.ref, found.into) != (repository.ref, repository.into):
+        if (
+            found is None
+            or (found.ref, found.into) != (repository.ref, repository.into)
+            or repository.revision not in (None, found.revision)
+        ):
             raise ParamsError(
-                f"{LOCK} does not pin {identifier} at {repository.ref}, which "
+                f"{LOCK} does not pin {identifier} at {repository.version}, which "
                 f"sources/specs/{name}.yaml names{hint}"
             )
     paths = [path for identifier in wanted for path in pinned[identifier].local_files()]

@@ -59,10 +59,17 @@ class Repository(_Strict):
     ref: Text = "main"
     """Branch that is followed when the source is pinned. The hub's own conversion of what is
     published with a loading script is on ``refs/convert/parquet``."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    """Commit that is pinned instead; None: the one that ``ref`` stands for at that time."""
     into: str = ""
     """Folder below the source's directory for its files; ``{language}`` as in ``id``."""
     languages: tuple[Text, ...] | None = None
     """Our codes of the languages that it holds; None: all of the source's."""
+
+    @property
+    def version(self) -> str:
+        """What the hub is asked for."""
+        return self.revision or self.ref
 
 
 class Evaluation(_Strict):

@@ -23,7 +23,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="minilingua sources",
         description="Lists the data sets that sources.include of params.yaml can name: licence, "
-        "languages, rows as published, and the commit that sources.lock pins. `used` is what "
+        "languages, rows as published, and the commit that is pinned: with checksums if "
+        "sources.lock has it, without if only the spec names it. `used` is what "
         "params.yaml makes of it.",
     )
     parser.add_argument("--json", action="store_true", help="everything that the specs say")
@@ -69,7 +70,9 @@ def _describe(name: str, spec: SourceSpec, lock: Lock, used: str | None) -> dict
             {
                 "id": identifier,
                 "ref": repository.ref,
-                "revision": pinned[identifier].revision if identifier in pinned else None,
+                "revision": pinned[identifier].revision
+                if identifier in pinned
+                else repository.revision,
                 "bytes": sum(file.bytes for file in pinned[identifier].files)
                 if identifier in pinned
                 else None,
@@ -108,7 +111,11 @@ def _row(source: dict[str, Any]) -> list[str]:
     part = "" if source["evaluation_only"] or not evaluation else " (test split)"
     flag = ("canary" if evaluation["canary"] else "benchmark") + part if evaluation else ""
     repositories = source["repositories"]
-    pinned = [each["revision"][:_SHORT] for each in repositories if each["revision"]]
+    pinned = [
+        each["revision"][:_SHORT] + " (no checksums)" * (each["bytes"] is None)
+        for each in repositories
+        if each["revision"]
+    ]
     missing = len(repositories) - len(pinned)
     if len(pinned) > 1:
         pinned = [f"{len(pinned)} pinned"]
