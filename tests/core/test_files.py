@@ -1,5 +1,8 @@
 """Files are replaced whole or not at all, and the same values give the same bytes."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import (
     canonical_json,
+    fresh_aside,
     read_jsonl,
     require,
     staged_directory,
@@ -91,3 +95,28 @@ def test_tree_digest_sees_names_and_bytes_but_not_byte_code(tmp_path: Path) -> N
     assert tree_digest(tmp_path) == before
     (tmp_path / "a").rename(tmp_path / "b")
     assert tree_digest(tmp_path) != before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from minilingua.core.files import staged_directory
+with staged_directory(Path(sys.argv[1])) as aside:
+    (aside / "file").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    subprocess.run([sys.executable, "-c", KILLED, target], check=False)
+    (left,) = tmp_path.iterdir()
+    alive = fresh_aside(target).with_name(left.name.replace(left.name.split(".")[-2], "1"))
+    elsewhere = left.with_name(left.name.replace(platform.node(), "another-machine"))
+    others = [alive, elsewhere, tmp_path / ".other.tmp", tmp_path / ".tmp", tmp_path / "..tmp"]
+    left.mkdir()
+    for other in others:
+        other.mkdir()
+    with staged_directory(target) as aside:
+        (aside / "file").touch()
+    assert sorted(tmp_path.iterdir()) == sorted([target, *others])

@@ -7,9 +7,10 @@ for writing in place: a hard-linked DVC cache would be corrupted by that.
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,10 +43,48 @@ def _writing(path: Path, aside: Path) -> Iterator[None]:
         raise told from error
 
 
+def fresh_aside(path: Path) -> Path:
+    """Returns a name beside ``path``, not there yet, for what is to replace it.
+
+    What dead processes of this machine have left under such names is removed: one that is killed
+    cannot do it.
+    """
+    for left in path.parent.glob(".*.tmp"):
+        process = _process_of(left, path)
+        if process is not None and (process == os.getpid() or not _is_alive(process)):
+            shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):  # a file, then
+                left.unlink(missing_ok=True)
+    return _beside(path, os.getpid())
+
+
+def _beside(path: Path, process: int) -> Path:
+    # With the machine: its processes cannot be seen from another one with the same file system.
+    return path.with_name(f".{path.name}.{platform.node()}.{process}.tmp")
+
+
+def _process_of(left: Path, path: Path) -> int | None:
+    """Returns which process of this machine made a name beside ``path``, if one did."""
+    process = left.name.split(".")[-2]
+    if process.isascii() and process.isdigit() and left == _beside(path, int(process)):
+        return int(process)
+    return None
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's
+        return True
+    return True
+
+
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """Yields a name beside ``path``; the file of that name replaces ``path`` if all goes well."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = _beside(path, os.getpid())
     with _writing(path, aside):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -101,11 +140,9 @@ def staged_directory(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written; what was there before still is.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = fresh_aside(path)
     with _writing(path, aside):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
+        aside.mkdir(parents=True)
         try:
             yield aside
             if path.exists():

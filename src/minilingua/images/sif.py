@@ -12,7 +12,7 @@ from typing import Any
 from spython.utils import run_command, stream_command
 
 from minilingua.core.errors import LaunchError
-from minilingua.core.files import require, sha256_file
+from minilingua.core.files import fresh_aside, require, sha256_file
 from minilingua.images.build_log import build_log
 from minilingua.images.context import Context
 from minilingua.images.docker_image import require_architecture
@@ -173,7 +173,7 @@ def _run_or_tell(action: str, path: Path, *options: str) -> None:
 
 def _build(path: Path, options: Sequence[str], source: str, directory: Path) -> None:
     # Apptainer takes an image that is there for one that it has built: build beside, then move.
-    aside = path.absolute().with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = fresh_aside(path.absolute())
     aside.parent.mkdir(parents=True, exist_ok=True)
     command = [find_apptainer(), "build", *options, str(aside), source]
     try:
