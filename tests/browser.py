@@ -1,14 +1,13 @@
 """A real browser for pages: Debian's Chromium through playwright."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.infra.parts import chromium, need
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -37,9 +36,8 @@ class Shown:
 @contextmanager
 def shown(page_at: Path | str, width: int = DESK) -> Iterator[Shown]:
     """Opens a file, or an address, in headless Chromium; skips the test where there is none."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if found is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    need("chromium")
+    found = chromium()
     from playwright.sync_api import sync_playwright
 
     # Chromium refuses its sandbox to root, as whom containers and CI run.

@@ -60,6 +60,15 @@ def _docker() -> str | None:
     return _fails("docker", "run", "--rm", "--network", "none", BASE, "true")
 
 
+def chromium() -> str | None:
+    """Returns the path of the browser."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+
+
+def _chromium() -> str | None:
+    return None if chromium() else "is not on PATH"
+
+
 def _apptainer() -> str | None:
     if shutil.which("apptainer") is None:
         return "apptainer is not on PATH"
@@ -90,4 +99,5 @@ _PARTS: dict[str, Callable[[], str | None]] = {
     "docker": _docker,
     "apptainer": _apptainer,
     "slurm": _slurm,
+    "chromium": _chromium,
 }

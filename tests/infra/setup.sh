@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs and starts the real parts that tests/infra runs on: Docker's engine, Apptainer, a Slurm with
-# munge and accounting on this machine (which also plays a second node, for trainings on two), and a
-# small base image with Python and CPU torch to build on.
+# Installs and starts the real parts that tests run on: Docker's engine, Apptainer, a Slurm with munge
+# and accounting on this machine (which also plays a second node, for trainings on two), a small base
+# image with Python and CPU torch to build on, and the browser that pages are looked at in.
 #
 # For a throw-away Debian machine (a CI runner, a VM), as root. It takes packages from the mirrors that
 # the apt configuration names. Doing it again installs nothing and starts what does not run.
 #
 #     tests/infra/setup.sh              everything
-#     tests/infra/setup.sh docker slurm some parts: docker, base (needs docker), apptainer, slurm
+#     tests/infra/setup.sh docker slurm some parts: docker, base (needs docker), apptainer, slurm, chromium
 #
 # What it keeps is under /var/lib/minilingua-infra; the daemons' logs are in its log/.
 set -euo pipefail
@@ -133,6 +133,10 @@ setup_apptainer() {
         chmod 755 /usr/local/bin/apptainer
     fi
     apptainer --version >/dev/null || die "apptainer does not run"
+}
+
+setup_chromium() {
+    have chromium || have chromium-browser || install_packages chromium
 }
 
 has_sys_resource() {
@@ -310,17 +314,17 @@ mkdir -p "$LOG"
 exec 9>"$STATE/setup.lock"
 flock 9
 parts=("$@")
-((${#parts[@]})) || parts=(docker base apptainer slurm)
+((${#parts[@]})) || parts=(docker base apptainer slurm chromium)
 base=
 for part in "${parts[@]}"; do
     case $part in
-    docker | apptainer | slurm) "setup_$part" ;;
+    docker | apptainer | slurm | chromium) "setup_$part" ;;
     base) # beside the others: most of its time goes into unpacking
         have debootstrap || install_packages debootstrap
         setup_base &
         base=$!
         ;;
-    *) die "unknown part '$part'; there are: docker, base, apptainer, slurm" ;;
+    *) die "unknown part '$part'; there are: docker, base, apptainer, slurm, chromium" ;;
     esac
 done
 [[ -z $base ]] || wait "$base"
