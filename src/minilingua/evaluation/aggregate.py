@@ -7,6 +7,7 @@ A cluster is a fact with all that asks it, in whatever wording, language and for
 is told, a question in all its formats, or a conversation.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Column:
     @property
     def weight(self) -> float:
         """Total weight."""
-        return sum(weight for _, weight in self.sums.values())
+        return math.fsum(weight for _, weight in self.sums.values())
 
 
 @dataclass(slots=True)

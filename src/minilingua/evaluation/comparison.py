@@ -10,6 +10,7 @@ all languages are tested as they are; those of single languages are corrected fo
 (Benjamini and Hochberg, "Controlling the False Discovery Rate", 1995).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -166,7 +167,7 @@ def _chance(columns: dict[tuple[Group, str], Column], group: Group, metric: str)
     column = columns.get((group, "chance"))
     if column is None or not metric.startswith("accuracy"):
         return None
-    return sum(total for total, _ in column.sums.values()) / column.weight
+    return math.fsum(total for total, _ in column.sums.values()) / column.weight
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

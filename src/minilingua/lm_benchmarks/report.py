@@ -5,6 +5,7 @@ over rows, each in all its languages: its standard error, and the paired test of
 take a row for one draw wherever all languages have as many rows.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -128,7 +129,7 @@ def _over_languages(scores: Iterable[Score], items: ItemsOf) -> list[Score]:
             answer_format=form[1],
             instruction_language=form[2],
             metric=metric,
-            value=sum(score.value for score in members) / len(members),
+            value=math.fsum(score.value for score in members) / len(members),
             stderr=_stderr(metric, members, items.get((model, form, metric))),
             n=sum(score.n for score in members),
         )
@@ -143,7 +144,7 @@ def _stderr(metric: str, members: Sequence[Score], items: Items | None) -> float
         return ratio(*_clusters(items))[1]
     # BLEU and the like: at most the mean, which it is where languages go up and down together.
     known = [score.stderr for score in members if score.stderr is not None]
-    return sum(known) / len(known) if len(known) == len(members) else None
+    return math.fsum(known) / len(known) if len(known) == len(members) else None
 
 
 def _clusters(items: Items) -> tuple[Floats, Floats]:

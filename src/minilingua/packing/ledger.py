@@ -8,6 +8,7 @@ It is there before anything is trained.
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,7 @@ def _row(
     return LedgerRow(
         language=language.language,
         source=source,
-        planned_share=sum(
+        planned_share=math.fsum(
             part.share * float(part.amounts[chosen[part.members]].sum() / part.amounts.sum())
             for part in parts
             if part.language == language.language and part.amounts.sum() > 0

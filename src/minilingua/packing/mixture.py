@@ -83,7 +83,7 @@ def fill(
     filled = dict.fromkeys(shares, 0.0)
     growing = {name: share for name, share in shares.items() if share > 0}
     while growing:
-        whole = sum(growing.values())
+        whole = math.fsum(growing.values())
         full = [name for name, share in growing.items() if total * share / whole > caps[name]]
         if not full:
             return filled | {name: total * share / whole for name, share in growing.items()}
@@ -97,7 +97,7 @@ def fill(
 def largest_remainders(exact: Mapping[Name, float]) -> dict[Name, int]:
     """Rounds amounts to whole numbers of about the same sum: each within one of its amount."""
     counts = {name: math.floor(amount) for name, amount in exact.items()}
-    total = math.floor(sum(exact.values()) + 0.5)
+    total = math.floor(math.fsum(exact.values()) + 0.5)
     by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])  # stable
     for name in by_remainder[: total - sum(counts.values())]:
         counts[name] += 1

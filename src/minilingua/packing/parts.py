@@ -4,6 +4,7 @@ A part is a language or, with weights of sources, a source of a language. Shares
 mixture's weights, normalised: languages over the run, sources within their language.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ def divide(corpus: Sequence[LanguageCorpus], mixture: MixtureParams) -> list[Par
     if mixture.weights is not None:
         given = {str(code): weight for code, weight in mixture.weights.items()}
         weights = {code: given.get(code, 0.0) for code in weights}
-    total = sum(weights.values()) or 1.0
+    total = math.fsum(weights.values()) or 1.0
     return [
         Part(
             language=language.language,
@@ -86,7 +87,7 @@ def _parts_of_language(
         if name in sources
     }
     present = {name: sources[name] for name in sorted(members) if amounts[members[name]].sum()}
-    total = sum(present.values())
+    total = math.fsum(present.values())
     return [(name, members[name], weight / total) for name, weight in present.items()]
 
 

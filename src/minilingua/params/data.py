@@ -82,9 +82,9 @@ class McqaParams(Section):
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "McqaParams":
-        if not math.isclose(sum(self.answer_formats.values()), 1, abs_tol=1e-9):
+        if not math.isclose(math.fsum(self.answer_formats.values()), 1, abs_tol=1e-9):
             raise ValueError(
-                f"answer_formats sum to {sum(self.answer_formats.values()):g} instead of 1"
+                f"answer_formats sum to {math.fsum(self.answer_formats.values()):g} instead of 1"
             )
         return self
 

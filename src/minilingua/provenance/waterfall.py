@@ -7,6 +7,7 @@ Every line is the tokens a second that would be reached if nothing below it took
 padded: the documents of a micro batch lie one after the other.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -55,7 +56,7 @@ def waterfall(records: Sequence[Mapping[str, Any]], where: object) -> Waterfall:
         raise DataError(f"{where}: the telemetry holds no step with its times")
     seconds = _added(steps, "seconds")
     tokens, supervised, conversations = (
-        sum(r[f"{name}_per_second"] * r["seconds"] for r in steps)
+        math.fsum(r[f"{name}_per_second"] * r["seconds"] for r in steps)
         for name in ("tokens", "supervised_tokens", "conversations")
     )
     compute, optimizer, data = (
@@ -76,7 +77,7 @@ def waterfall(records: Sequence[Mapping[str, Any]], where: object) -> Waterfall:
     levels.append(("start and the rest", tokens / max(wall, taken)))
     peak = next((r["peak_flops"] for r in _of(records, "start") if r.get("peak_flops")), None)
     if peak is not None:
-        flops = sum(r["flops_per_second"] * r["seconds"] for r in steps)
+        flops = math.fsum(r["flops_per_second"] * r["seconds"] for r in steps)
         levels.insert(0, ("peak of the device", peak / (flops / tokens)))
     known = [r["mfu"] for r in steps if r.get("mfu") is not None]
     return Waterfall(
@@ -105,7 +106,7 @@ def _of(records: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, An
 
 
 def _added(records: Sequence[Mapping[str, Any]], name: str) -> float:
-    return sum(float(record[name]) for record in records)
+    return math.fsum(float(record[name]) for record in records)
 
 
 def _wall(records: Sequence[Mapping[str, Any]]) -> float:
@@ -113,4 +114,4 @@ def _wall(records: Sequence[Mapping[str, Any]]) -> float:
     times: dict[int, list[float]] = {}
     for record in records:
         times.setdefault(int(record["attempt"]), []).append(float(record["time"]))
-    return sum(max(found) - min(found) for found in times.values())
+    return math.fsum(max(found) - min(found) for found in times.values())

@@ -1,5 +1,6 @@
 """What the report tells, gathered from what the stages left."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,8 @@ def _speed(training: Training) -> dict[str, str]:
         records = (r for r in training.telemetry if r.get("kind") == kind and "seconds" in r)
         found = [float(record["seconds"]) for record in records]
         if found:
-            told[f"{name}, all together"] = f"{sum(found):.1f} s"
-    told["steps, all together"] = f"{sum(float(step.get('seconds', 0)) for step in steps):.1f} s"
+            told[f"{name}, all together"] = f"{math.fsum(found):.1f} s"
+    told["steps, all together"] = (
+        f"{math.fsum(float(step.get('seconds', 0)) for step in steps):.1f} s"
+    )
     return told
