@@ -1,6 +1,5 @@
 """Fixtures that several packages' tests use."""
 
-import builtins
 import os
 import sys
 import time
@@ -22,23 +21,6 @@ settings.register_profile(
 )
 settings.load_profile("no_deadline")
 
-
-_builtin_sum = builtins.sum
-
-
-def _sum_of_no_floats(values: Iterable[Any], /, start: Any = 0) -> Any:
-    """Is ``sum``, but for our own code adds no floats.
-
-    Python 3.12 rounds their sum otherwise than 3.11 does; ``math.fsum`` is exact in both.
-    """
-    total = _builtin_sum(values, start)
-    if isinstance(total, float):
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        assert not caller.startswith("minilingua."), f"{caller}: math.fsum adds floats"
-    return total
-
-
-builtins.sum = _sum_of_no_floats
 
 _LONGEST_FIRST = ("infra", "pipeline", "training")
 """Directories whose tests are begun with."""
@@ -74,6 +56,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFixtures:
 def _folder(nodeid: str) -> str:
     """Returns ``training`` of ``tests/training/test_loop.py::test_x``."""
     return nodeid.partition("tests/")[2].partition("/")[0]
+
+
+def _sum_of_no_floats(values: Iterable[Any], /, start: Any = 0) -> Any:
+    total = sum(values, start)
+    assert not isinstance(total, float), "Python 3.12 rounds sums of floats anew; use math.fsum"
+    return total
+
+
+@pytest.fixture(autouse=True)
+def _no_sums_of_floats() -> None:
+    """Our modules' ``sum`` refuses floats: their sum is not the same in every Python.
+
+    It stands in their own namespaces: torch compares the built-in one with a copy.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith("minilingua."):
+            vars(module).setdefault("sum", _sum_of_no_floats)
 
 
 @pytest.fixture
