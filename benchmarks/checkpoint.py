@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness import WHOLE, Parts, Side, begin, interleave
 from benchmarks.line import compose, line
-from benchmarks.models import FULL, SHAPES, SHORT, Shape, make_engine, random_weights
+from benchmarks.models import SHAPES, Shape, add_models, make_engine, models_of, random_weights
 from benchmarks.options import output_of, parser, repetitions_of
 from benchmarks.results import Result, Row, report, row
 from minilingua.core.files import write_bytes
@@ -170,15 +170,10 @@ def measure(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark."""
     arguments = parser("checkpoint", __doc__, repetitions=15)
-    arguments.add_argument(
-        "--models",
-        nargs="+",
-        choices=SHAPES,
-        help=f"shapes (default: {' '.join(FULL)}; {' '.join(SHORT)} with --short)",
-    )
+    add_models(arguments)
     options = arguments.parse_args(argv)
     settings = begin(options.threads)
-    models = options.models or (SHORT if options.short else FULL)
+    models = models_of(options)
 
     import torch
 

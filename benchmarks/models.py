@@ -1,8 +1,11 @@
 """The models that are measured, with random weights."""
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from benchmarks.options import repetitions_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +33,26 @@ SHAPES = {
 }
 """smollm2-135m has the shape of SmolLM2-135M, which is that of preset 200m with fewer tokens."""
 FULL, SHORT = ("5m", "smollm2-135m"), ("smoke",)
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that chooses shapes."""
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=SHAPES,
+        help=f"shapes (default: {' '.join(FULL)}; {' '.join(SHORT)} with --short)",
+    )
+
+
+def models_of(options: argparse.Namespace) -> Sequence[str]:
+    """Returns the names of the shapes that are measured."""
+    return options.models or (SHORT if options.short else FULL)
+
+
+def share_of_repetitions(shape: Shape, options: argparse.Namespace) -> int:
+    """Returns how often every side runs with a shape, where large ones run less often."""
+    return max(2, round(shape.share * repetitions_of(options)))
 
 
 def random_weights(shape: Shape, params: "Params") -> "dict[str, Tensor]":

@@ -14,8 +14,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import WHOLE, Parts, Timings, begin, interleave
-from benchmarks.models import FULL, SHAPES, SHORT, Shape, make_engine, random_weights
-from benchmarks.options import output_of, parser, repetitions_of
+from benchmarks.models import (
+    SHAPES,
+    Shape,
+    add_models,
+    make_engine,
+    models_of,
+    random_weights,
+    share_of_repetitions,
+)
+from benchmarks.options import output_of, parser
 from benchmarks.results import Result, Row, report, row
 
 if TYPE_CHECKING:
@@ -133,13 +141,7 @@ def measure(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark."""
     arguments = parser("training_step", __doc__, repetitions=40)
-    arguments.add_argument(
-        "--models",
-        nargs="+",
-        choices=SHAPES,
-        help="shapes (default: 5m smollm2-135m, the latter with a fifth of the repetitions; "
-        "smoke with --short)",
-    )
+    add_models(arguments)
     arguments.add_argument(
         "--layouts",
         nargs="+",
@@ -149,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = arguments.parse_args(argv)
     settings = begin(options.threads)
-    models = options.models or (SHORT if options.short else FULL)
+    models = models_of(options)
 
     import torch
 
@@ -170,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shape = SHAPES[name]
             # A rate at which random weights of every shape learn steadily.
             params = compose([f"experiment={experiment}", f"model={shape.preset}", "train.lr=3e-4"])
-            repetitions = max(2, round(shape.share * repetitions_of(options)))
+            repetitions = share_of_repetitions(shape, options)
             for layout in options.layouts:
                 timings, difference = measure(shape, layout, params, data, repetitions)
                 case = f"{name}, {_DESCRIPTIONS[layout]}"

@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness import WHOLE, Parts, Timings, begin, interleave
 from benchmarks.line import compose, line
-from benchmarks.models import FULL, SHAPES, SHORT, Shape, make_engine, random_weights
-from benchmarks.options import output_of, parser, repetitions_of
+from benchmarks.models import (
+    SHAPES,
+    Shape,
+    add_models,
+    make_engine,
+    models_of,
+    random_weights,
+    share_of_repetitions,
+)
+from benchmarks.options import output_of, parser
 from benchmarks.results import Result, Row, report, row
 
 if TYPE_CHECKING:
@@ -117,16 +125,10 @@ def _row(case: str, against: str, found: Sequence[float], aimed: Sequence[float]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark."""
     arguments = parser("training_waits", __doc__, repetitions=25)
-    arguments.add_argument(
-        "--models",
-        nargs="+",
-        choices=SHAPES,
-        help="shapes (default: 5m smollm2-135m, the latter with a fifth of the repetitions; "
-        "smoke with --short)",
-    )
+    add_models(arguments)
     options = arguments.parse_args(argv)
     settings = begin(options.threads)
-    models = options.models or (SHORT if options.short else FULL)
+    models = models_of(options)
 
     import torch
 
@@ -141,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in models:
             shape = SHAPES[name]
             params = compose([experiment, f"model={shape.preset}", "train.lr=3e-4"])
-            repetitions = max(2, round(shape.share * repetitions_of(options)))
+            repetitions = share_of_repetitions(shape, options)
             measured, meanwhile[name] = measure(name, shape, params, data, repetitions)
             rows += measured
     report(
