@@ -2,23 +2,23 @@
 
     Megatron tensor ─► dtype, finite? ─► Hugging Face tensors ─► model-00001-of-00003.safetensors ..
 
-No more than a file of weights and one tensor of the source is in memory at a time.
+One tensor of the source is in memory at a time, whatever the size of the files.
 """
 
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub import split_state_dict_into_shards_factory
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from minilingua.conversion.streamed import StreamedFile
 from minilingua.core.errors import CheckpointError
-from minilingua.core.weights_file import save_weights
 from minilingua.llama_shapes import tensor_shapes
 from minilingua.megatron_model.weight_map import map_rows, split_row
 from minilingua.params import ModelParams
@@ -79,21 +79,27 @@ def write_shards(
     """
     shapes = tensor_shapes(model, vocab_size)
     shards = plan_shards(shapes, dtype.itemsize, max_bytes)
-    rows = {name: row for row in map_rows(model) for name in row.hugging_face}
+    shard_of = {name: shard for shard in shards for name in shard.names}
     total = sum(map(math.prod, shapes.values())) * dtype.itemsize
-    with tqdm(total=total, desc="export", unit="B", unit_scale=True, disable=None) as progress:
-        parts: dict[str, Tensor] = {}  # the last of a tensor may be of the next file
-        for shard in shards:
-            tensors: dict[str, Tensor] = {}
-            for name in shard.names:
-                if name not in parts:
-                    row = rows[name]
-                    stored = source[row.megatron].to(dtype)
-                    check_finite(row.megatron, stored)
-                    parts |= split_row(row, stored, model)
-                tensors[name] = parts.pop(name)
-            save_weights(directory / shard.file, tensors, save_file)
-            progress.update(sum(tensor.nbytes for tensor in tensors.values()))
+    files: dict[str, StreamedFile] = {}
+    with (
+        tqdm(total=total, desc="export", unit="B", unit_scale=True, disable=None) as progress,
+        _one_thread(),
+        ExitStack() as opened,
+    ):
+        for row in map_rows(model):
+            stored = source[row.megatron].to(dtype)
+            check_finite(row.megatron, stored)
+            for name, tensor in split_row(row, stored, model).items():
+                shard = shard_of[name]
+                if shard.file not in files:
+                    parts = {part: shapes[part] for part in shard.names}
+                    files[shard.file] = StreamedFile(directory / shard.file, parts, dtype)
+                    opened.callback(files[shard.file].close)
+                files[shard.file].write(name, tensor)
+                if files[shard.file].complete:
+                    files[shard.file].close()
+            progress.update(stored.nbytes)
     if len(shards) > 1:
         weight_map = {name: shard.file for shard in shards for name in shard.names}
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
@@ -101,6 +107,18 @@ def write_shards(
         text = json.dumps(index, sort_keys=True, indent=2) + "\n"
         (directory / INDEX).write_text(text, encoding="utf-8", newline="\n")
     return [shard.file for shard in shards]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # A tensor is looked at just before it is written: to wake a second thread for each costs more
+    # than it saves.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class StoredTensors(Mapping[str, Tensor]):
