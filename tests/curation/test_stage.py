@@ -20,6 +20,7 @@ from minilingua.curation import stage
 from minilingua.curation.ledger import Ledger
 from minilingua.curation.prepare import conversation_id
 from minilingua.curation.stage import curate
+from minilingua.curation.texts import fold
 from minilingua.params import Params
 from minilingua.params_file import load_params
 from tests.curation.examples import Given, example, question
@@ -146,6 +147,28 @@ def test_a_long_training_row_that_nearly_repeats_a_held_out_one_is_dropped(tmp_p
     # The key is that of the prompt: both rows are in one split.
     assert reasons["near_duplicate"] == 40
     assert all(row.source == "aya" for split in SPLITS for row in kept[split])
+
+
+def test_a_prompt_of_a_held_out_row_is_not_trained_on_in_other_letters(tmp_path: Path) -> None:
+    made = [example(f"Où est le café {n} ?", f"Là, {n}.") for n in range(60)]
+    again = [
+        example(f"OÙ  est le cafe\u0301 {n} ?", f"Ici, {n}!", source="alpaca") for n in range(60)
+    ]
+    found, ledger = curated([*rows(), *made, *again], tmp_path / "out")
+    prompts = {
+        split: {fold(row.messages[0].content) for row in found[split] if row.choice is None}
+        for split in SPLITS
+    }
+    assert not prompts["train"] & (prompts["validation"] | prompts["test"])
+    dropped = ledger.manifest.dropped
+    held = [row for split in SPLITS[1:] for row in found[split] if "caf" in row.messages[0].content]
+    both = {fold(row.messages[0].content) for row in held}
+    assert 0 < len(both) < 60
+    left = {fold(row.messages[0].content) for row in found["train"]}
+    assert len({fold(row.messages[0].content) for row in made} & left) == 60 - len(both)
+    assert dropped["held_out_duplicate", "aya", "en"] > 0
+    assert dropped["held_out_duplicate", "alpaca", "en"] > 1
+    assert ledger.read.total() == ledger.manifest.kept.total() + dropped.total()
 
 
 def test_the_preferred_source_stays(tmp_path: Path) -> None:
