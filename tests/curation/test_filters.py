@@ -118,6 +118,8 @@ def test_an_option_of_a_question_is_no_refusal() -> None:
         ((("user", " \n"), ("assistant", "b")), "empty_prompt"),
         ((("system", ""), ("user", "a"), ("assistant", "b")), "empty_prompt"),
         ((("user", "a"), ("assistant", "\t")), "empty_answer"),
+        ((("user", "a"), ("assistant", "\u200b\n\ufeff")), "empty_answer"),
+        ((("user", "\u200b"), ("assistant", "\u200ba")), "empty_prompt"),
         ((("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "")), "empty_answer"),
     ],
 )
