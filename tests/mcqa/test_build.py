@@ -83,6 +83,8 @@ def test_long_distractors_are_not_shown() -> None:
     long = "x" * (MAX_OPTION_CHARACTERS + 1)
     question = selected(item(options=("right", long, "wrong"), answer=0))
     assert set(question.options) == {"right", "wrong"}
+    longest = long[1:]
+    assert set(selected(item(options=("right", longest), answer=0)).options) == {"right", longest}
 
 
 @pytest.mark.parametrize(
