@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilingua.core.records import InstructionExample
+from minilingua.curation import rows as rows_module
 from minilingua.curation.contamination import (
     COMMON_ROWS,
     RUN_WORDS,
@@ -141,7 +142,9 @@ def test_what_is_found_is_what_the_definition_says(
     examples = [example(prompt, answer) for prompt, answer in rows]
     texts = st.one_of(st.sampled_from(rows), st.tuples(SPOKEN, SPOKEN))
     items = [item(*pair) for pair in data.draw(st.lists(texts, max_size=5))]
-    hits = search(tmp_path_factory.mktemp("spool"), items, examples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "_CHUNK", data.draw(st.sampled_from([1, 100, 1 << 18])))
+        hits = search(tmp_path_factory.mktemp("spool"), items, examples)
     assert {(hit.row, hit.item) for hit in hits} == naive(items, examples)
     for hit in hits:
         text = f"{rows[hit.row][0]} {rows[hit.row][1]}"

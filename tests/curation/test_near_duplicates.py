@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from minilingua.core.languages import CODE
 from minilingua.core.records import InstructionExample
 from minilingua.core.seeding import generator
+from minilingua.curation import rows
 from minilingua.curation.duplicates import precedence
 from minilingua.curation.near_duplicates import (
     MINIMUM_WORDS,
@@ -122,6 +123,16 @@ def test_a_copy_of_any_row_under_a_template_is_found() -> None:
         for end in ("", ".")
     ]
     assert len(near_copies(rows)) == 40
+
+
+def test_pieces_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [prose(40, number % 30) for number in range(60)]
+    examples = [example("Say it.", text, key=str(n)) for n, text in enumerate(texts)]
+    expected = near_copies(examples)
+    assert len(expected) == 30
+    for size in (1, 1000, 3000):
+        monkeypatch.setattr(rows, "_CHUNK", size)
+        assert near_copies(examples) == expected
 
 
 def test_nearly_all_are_found_that_comparing_every_pair_finds() -> None:
