@@ -136,6 +136,8 @@ def test_length_counts_all_turns_and_the_limit_itself_passes() -> None:
     ("language", "prompt", "answer", "expected"),
     [
         ("bg", "Name a colour.", "Blue.", "wrong_script"),
+        ("bg", "Да: name a colour.", "Не: yellow.", "wrong_script"),
+        ("bg", "Цветът: red", "Blue.", None),
         ("el", "Назови цвет.", "Синий.", "wrong_script"),
         ("de", "Назови цвет.", "Синий.", "wrong_script"),
         ("fi", "给一种颜色命名。", "蓝色。", "wrong_script"),
