@@ -116,7 +116,7 @@ def test_a_template_that_dominates_loses_nothing() -> None:
 
 
 def test_a_copy_of_any_row_under_a_template_is_found() -> None:
-    template = ". ".join(prose(25, seed) for seed in range(20, 24))
+    template = ". ".join(prose(25, seed) for seed in range(20, 40))
     rows = [
         example(f"{template}. {prose(8, n)} {end}", prose(12, n + 500), key=f"{n} {end}")
         for n in range(40)
