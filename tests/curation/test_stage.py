@@ -188,18 +188,20 @@ def test_a_prompt_of_a_held_out_row_is_not_trained_on_in_other_letters(tmp_path:
     again = [
         example(f"OÙ  est le cafe\u0301 {n} ?", f"Ici, {n}!", source="alpaca") for n in range(60)
     ]
-    found, ledger = curated([*rows(), *made, *again], tmp_path / "out")
+    more = [example(f"où est\nle CAFÉ {n} ?", f"Ailleurs, {n}.") for n in range(60)]
+    everything = [*rows(), *made, *again, *more]
+    found, ledger = curated(everything, tmp_path / "out")
+    curated(everything[::-1], tmp_path / "backwards")
+    assert tree_digest(tmp_path / "out") == tree_digest(tmp_path / "backwards")
     prompts = {
         split: {fold(row.messages[0].content) for row in found[split] if row.choice is None}
         for split in SPLITS
     }
     assert not prompts["train"] & (prompts["validation"] | prompts["test"])
     dropped = ledger.manifest.dropped
-    held = [row for split in SPLITS[1:] for row in found[split] if "caf" in row.messages[0].content]
-    both = {fold(row.messages[0].content) for row in held}
-    assert 0 < len(both) < 60
-    left = {fold(row.messages[0].content) for row in found["train"]}
-    assert len({fold(row.messages[0].content) for row in made} & left) == 60 - len(both)
+    assert prompts["validation"] | prompts["test"]
+    kept = prompts["train"] | prompts["validation"] | prompts["test"]
+    assert {fold(row.messages[0].content) for row in made} <= kept
     assert dropped["held_out_duplicate", "aya", "en"] > 0
     assert dropped["held_out_duplicate", "alpaca", "en"] > 1
     assert ledger.read.total() == ledger.manifest.kept.total() + dropped.total()
