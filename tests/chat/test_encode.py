@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minilingua.chat.encode import ConversationEncoder
 from minilingua.core.errors import DataError
 from minilingua.core.languages import LANGUAGES
-from minilingua.core.records import Conversation
+from minilingua.core.records import Conversation, Role
 from minilingua.core.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from minilingua.core.tokens import TokenizedConversation
 from tests.chat.chatml import CHATML, write_chatml
@@ -81,6 +81,31 @@ def test_ids_equal_those_of_transformers_for_chatml(tmp_path: Path, strip: bool)
         assert result.tokens.tolist() == expected
         for run in targets(result):
             assert run[-1] == reference.convert_tokens_to_ids("<|im_end|>")
+
+
+@pytest.mark.parametrize("first", ["Yes", " yes", "\n\n", "é", "😀", "assistant", ""])
+def test_what_the_template_puts_before_an_answer_is_no_target(tmp_path: Path, first: str) -> None:
+    """By where each token of the rendered text begins: ``assistant`` and its line end are text."""
+    write_chatml(tmp_path)
+    files = read_tokenizer_files(tmp_path)
+    encoder = ConversationEncoder(files)
+    answers = [f"{first}{rest}" for rest in (" and no", "\nassistant\n", "1")]
+    spoken: list[tuple[Role, str]] = []
+    for answer in answers:
+        spoken += [("user", "a?"), ("assistant", answer)]
+    item = conversation(*spoken)
+    rendered = encoder.template.render(item.messages)
+    targets_at = []
+    end = 0
+    for answer in answers:
+        begin = rendered.index("<|im_start|>assistant\n", end) + len("<|im_start|>assistant\n")
+        end = begin + len(answer) + len("<|im_end|>")
+        targets_at.append(range(begin, end))
+    whole = files.tokenizer.encode(rendered, add_special_tokens=False)
+    result = encoded(encoder, item)
+    assert result.tokens.tolist() == whole.ids
+    expected = [int(any(begin in span for span in targets_at)) for begin, _ in whole.offsets]
+    assert result.loss_mask.tolist() == expected
 
 
 def test_supervised_tokens_decode_to_the_answers(

@@ -49,6 +49,28 @@ def test_a_part_of_other_input_is_not_collected(
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("changed", ["tokenizer", "truncate_to", "code"])
+def test_a_part_of_another_tokenizer_limit_or_code_is_not_collected(
+    params: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changed: str,
+) -> None:
+    assert main(["tokenize", "--language", "fi"]) == 0
+    if changed == "tokenizer":
+        config = Path("models/tokenizer/tokenizer_config.json")
+        config.write_text(config.read_text() + "\n")
+    elif changed == "truncate_to":
+        limit = params.tokenize.model_copy(update={"truncate_to": 40})
+        params = params.model_copy(update={"tokenize": limit})
+    else:
+        monkeypatch.setattr(tokenize_parts, "_code_digest", lambda: "other")
+    capsys.readouterr()
+    tokenize_stage.run(params)
+    assert "done before" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("here")
 def test_a_finished_part_is_not_made_again() -> None:
     main(["tokenize", "--language", "fi"])
     (manifest,) = Path().glob("runs/parts/tokenize/*/fi/manifest.json")

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from minilingua.core.manifest import Manifest, read_manifest
 
 
@@ -27,3 +29,18 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     manifest.drop("empty_answer", "aya", "fi", 2)
     manifest.write(tmp_path / "a")
     assert read_manifest(tmp_path / "a") == manifest
+
+
+def test_parts_add_up() -> None:
+    whole, part = (Manifest(stage="curate", details={"files": [name]}) for name in "ab")
+    for manifest in (whole, part):
+        manifest.keep("exams", "bg", 3)
+        manifest.drop("empty_answer", "aya", "fi", 2)
+    part.drop("too_long", "aya", "fi")
+    whole.merge(part)
+    assert whole.kept == {("exams", "bg"): 6}
+    assert whole.dropped == {("empty_answer", "aya", "fi"): 4, ("too_long", "aya", "fi"): 1}
+    assert whole.details == {"files": ["a", "b"]}
+    whole.details["seed"], part.details["seed"] = 1, 2
+    with pytest.raises(ValueError, match="seed: 1 and 2 cannot be merged"):
+        whole.merge(part)

@@ -31,6 +31,19 @@ def _conversations(rows: list[list[tuple[int, bool]]]) -> Iterator[TokenizedConv
         )
 
 
+@pytest.mark.parametrize(("vocab_size", "width"), [(1 << 16, 2), ((1 << 16) + 1, 4)])
+def test_the_largest_token_fits(tmp_path: Path, vocab_size: int, width: int) -> None:
+    write_token_file(
+        tmp_path / "en",
+        _conversations([[(vocab_size - 1, True)]]),
+        vocab_size=vocab_size,
+        tokenizer_digest="d",
+    )
+    file = open_token_file(tmp_path / "en")
+    assert file.tokens.tolist() == [vocab_size - 1]
+    assert file.tokens.dtype.itemsize == width
+
+
 @settings(max_examples=40)
 @given(rows=_ROWS)
 def test_round_trip(

@@ -98,11 +98,37 @@ def test_a_directory_may_be_what_a_download_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", b"Wer war es?\r\n\r\n"),
+        ("a.jsonl", b'{"question": "Wer war es?"}\n\n'),
+        ("a.jsonl", b'{"question": "Wer \\ud800 war es?"}'),
+        ("a.tsv", b"question\tkey\r\nWer\rwar es?\t1\r\n"),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_what_is_no_text_is_no_part_of_a_question(
+    tmp_path: Path, name: str, text: bytes, mark: bytes
+) -> None:
+    (tmp_path / name).write_bytes(mark + text)
+    ((item,), _) = read_benchmarks(tmp_path)
+    assert (item.words, item.name) == (b"wer war es", "1")
+
+
+def test_a_passage_of_any_length_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(f"question\tanswer\n{'a ' * 100_000}\tb\n")
+    ((item,), _) = read_benchmarks(tmp_path)
+    assert len(item.words) == 200_001
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.jsonl", b"{]\n", r"a\.jsonl:1: not JSON"),
         ("a.jsonl", b"[1]\n", r"a\.jsonl:1: expected an object"),
         ("a.jsonl", b'{"frage": "Wer?"}\n', r"a\.jsonl:1: no question; .* found frage"),
+        ("a.jsonl", b"[" * 10**5, r"a\.jsonl:1: not JSON: .*recursion"),
+        ("a.jsonl", b'{"question": "a"}\n\n{]', r"a\.jsonl:3: not JSON"),
         ("a.txt", b"\xff\n", r"a\.txt: not UTF-8"),
         ("a.csv", b"x\n", r"a\.csv: benchmarks are \.jsonl, \.parquet, \.tsv, \.txt"),
         ("a.parquet", b"x\n", r"a\.parquet: not a readable parquet file"),
@@ -112,6 +138,17 @@ def test_bad_files_are_named(tmp_path: Path, name: str, text: bytes, message: st
     (tmp_path / name).write_bytes(text)
     with pytest.raises(DataError, match=message):
         read_benchmarks(tmp_path)
+
+
+def test_a_damaged_page_is_named(tmp_path: Path) -> None:
+    table = pa.table({"question": [f"{number} " * 99 for number in range(999)]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[20:400] = bytes(380)
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet file") as caught:
+        read_benchmarks(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_two_files_of_one_name_and_no_file_are_errors(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ def test_an_option_of_a_question_is_no_refusal() -> None:
         ((("user", " \n"), ("assistant", "b")), "empty_prompt"),
         ((("system", ""), ("user", "a"), ("assistant", "b")), "empty_prompt"),
         ((("user", "a"), ("assistant", "\t")), "empty_answer"),
+        ((("user", "a"), ("assistant", "\u200b\n\ufeff")), "empty_answer"),
+        ((("user", "\u200b"), ("assistant", "\u200ba")), "empty_prompt"),
         ((("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "")), "empty_answer"),
     ],
 )
@@ -134,6 +136,8 @@ def test_length_counts_all_turns_and_the_limit_itself_passes() -> None:
     ("language", "prompt", "answer", "expected"),
     [
         ("bg", "Name a colour.", "Blue.", "wrong_script"),
+        ("bg", "Да: name a colour.", "Не: yellow.", "wrong_script"),
+        ("bg", "Цветът: red", "Blue.", None),
         ("el", "Назови цвет.", "Синий.", "wrong_script"),
         ("de", "Назови цвет.", "Синий.", "wrong_script"),
         ("fi", "给一种颜色命名。", "蓝色。", "wrong_script"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from minilingua.core.languages import CODE
 from minilingua.core.records import InstructionExample
 from minilingua.core.seeding import generator
+from minilingua.curation import rows
 from minilingua.curation.duplicates import precedence
 from minilingua.curation.near_duplicates import (
     MINIMUM_WORDS,
@@ -112,6 +113,51 @@ def test_a_template_that_dominates_loses_nothing() -> None:
     template = ". ".join(prose(25, seed) for seed in range(20, 24))
     rows = [example(f"{template}.\nText: {prose(6, n)}", prose(3, n + 500)) for n in range(150)]
     assert near_copies(rows) == []
+
+
+def test_a_copy_of_any_row_under_a_template_is_found() -> None:
+    template = ". ".join(prose(25, seed) for seed in range(20, 40))
+    rows = [
+        example(f"{template}. {prose(8, n)} {end}", prose(12, n + 500), key=f"{n} {end}")
+        for n in range(40)
+        for end in ("", ".")
+    ]
+    assert len(near_copies(rows)) == 40
+
+
+def test_pieces_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [prose(40, number % 30) for number in range(60)]
+    examples = [example("Say it.", text, key=str(n)) for n, text in enumerate(texts)]
+    expected = near_copies(examples)
+    assert len(expected) == 30
+    for size in (1, 1000, 3000):
+        monkeypatch.setattr(rows, "_CHUNK", size)
+        assert near_copies(examples) == expected
+
+
+def test_nearly_all_are_found_that_comparing_every_pair_finds() -> None:
+    """Banding misses 0.3 % of the pairs with a similarity of 0.9; 3 bands would miss 14 %."""
+    letters = generator(1, "letters")
+    pairs = []
+    for number in range(150):
+        words = [
+            "".join(chr(97 + letter) for letter in letters.integers(26, size=6)) for _ in "x" * 90
+        ]
+        changed = [word for place, word in enumerate(words) if place not in (70, 80)[: number % 3]]
+        pairs.append(
+            [
+                example(
+                    " ".join(text[:30]),
+                    " ".join(text[30:]),
+                    key=f"{number} {source}",
+                    source=source,
+                )
+                for text, source in ((words, "aya"), (changed, "alpaca"))
+            ]
+        )
+    same_pairs = sum(compare(*pair) is not None for pair in pairs)
+    assert same_pairs == len(pairs)
+    assert len(near_copies([row for pair in pairs for row in pair])) >= 0.97 * same_pairs
 
 
 @settings(max_examples=25)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from minilingua.core.errors import ParamsError
 from minilingua.core.records import SPLITS
 from minilingua.core.seeding import unit_hash
-from minilingua.curation.splits import TEST, TRAIN, SplitRule, Splits, fill_test, place_of
+from minilingua.curation.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    SplitRule,
+    Splits,
+    fill_test,
+    place_of,
+)
 
 RULE = SplitRule(validation=0.1, test=0.1, unseen_facts=0.2, minimum_test_mcqa=0)
 KEYS = st.lists(st.integers(0, 300), max_size=150)
@@ -75,6 +83,16 @@ def test_the_minimum_is_reached_where_there_are_twice_as_many(
         assert not stayed or max(moved) < min(stayed), "the lowest hashes move"
     assert (before[before != after] == TRAIN).all()
     assert (after[before != after] == TEST).all()
+
+
+@pytest.mark.parametrize("minimum", range(0, 70, 3))
+def test_validation_keeps_its_questions_and_half_of_all_stay_out_of_test(minimum: int) -> None:
+    keys, is_question, before = asked(list(range(180)))
+    after = fill_test(before, keys, is_question, minimum)
+    in_test = int((is_question & (after == TEST)).sum())
+    assert is_question.sum() == 120
+    assert in_test == max(minimum if minimum <= 60 else 0, (is_question & (before == TEST)).sum())
+    assert ((after == VALIDATION) == (before == VALIDATION)).all()
 
 
 def test_shares_are_met_by_many_rows() -> None:

@@ -20,6 +20,7 @@ from minilingua.curation import stage
 from minilingua.curation.ledger import Ledger
 from minilingua.curation.prepare import conversation_id
 from minilingua.curation.stage import curate
+from minilingua.curation.texts import fold
 from minilingua.params import Params
 from minilingua.params_file import load_params
 from tests.curation.examples import Given, example, question
@@ -148,6 +149,64 @@ def test_a_long_training_row_that_nearly_repeats_a_held_out_one_is_dropped(tmp_p
     assert all(row.source == "aya" for split in SPLITS for row in kept[split])
 
 
+def test_near_copies_of_held_out_rows_are_told_from_others(tmp_path: Path) -> None:
+    long = " ".join(f"{one}{other}" for one in "bdfgk" for other in ("ana", "elo", "iru", "osi"))
+    pairs = [(f"{long} {' '.join([chr(97 + n)] * 3)}", "Yes.") for n in range(26)]
+    made = [example(prompt, answer) for prompt, answer in pairs]
+    again = [example(f"{prompt} indeed", answer, source="alpaca") for prompt, answer in pairs]
+    found, ledger = curated([*rows(), *made, *again], tmp_path / "out")
+    assert sum(long in row.messages[0].content for split in SPLITS for row in found[split]) == 26
+    places = {row.key: split for split in SPLITS for row in found[split]}
+    left = [both for both in zip(made, again, strict=True) if both[0].key not in places]
+    assert left, "a copy stays where it is held out and the preferred row is not"
+    assert all(places[other.key] != "train" for _, other in left)
+    reasons = ledger.manifest.reasons()
+    assert reasons["held_out_duplicate"] > 1
+    assert reasons["near_duplicate"] > 1
+    assert reasons["held_out_duplicate"] - 1 + reasons["near_duplicate"] == 26
+
+
+def test_a_held_out_question_is_not_trained_on_in_another_form(tmp_path: Path) -> None:
+    asked = [question(f"Ist {number} rund?") for number in range(60)]
+    plain = [example(f"Ist {number} – rund", "Ja!", language="de") for number in range(60)]
+    found, _ = curated([*rows(), *asked, *plain], tmp_path / "out")
+    numbers = {
+        split: {
+            next(word for word in row.messages[0].content.split() if word.isdigit())
+            for row in found[split]
+            if "rund" in row.messages[0].content
+        }
+        for split in SPLITS
+    }
+    held_out = numbers["validation"] | numbers["test"]
+    assert held_out
+    assert not numbers["train"] & held_out
+
+
+def test_a_prompt_of_a_held_out_row_is_not_trained_on_in_other_letters(tmp_path: Path) -> None:
+    made = [example(f"Où est le café {n} ?", f"Là, {n}.") for n in range(60)]
+    again = [
+        example(f"OÙ  est le cafe\u0301 {n} ?", f"Ici, {n}!", source="alpaca") for n in range(60)
+    ]
+    more = [example(f"où est\nle CAFÉ {n} ?", f"Ailleurs, {n}.") for n in range(60)]
+    everything = [*rows(), *made, *again, *more]
+    found, ledger = curated(everything, tmp_path / "out")
+    curated(everything[::-1], tmp_path / "backwards")
+    assert tree_digest(tmp_path / "out") == tree_digest(tmp_path / "backwards")
+    prompts = {
+        split: {fold(row.messages[0].content) for row in found[split] if row.choice is None}
+        for split in SPLITS
+    }
+    assert not prompts["train"] & (prompts["validation"] | prompts["test"])
+    dropped = ledger.manifest.dropped
+    assert prompts["validation"] | prompts["test"]
+    kept = prompts["train"] | prompts["validation"] | prompts["test"]
+    assert {fold(row.messages[0].content) for row in made} <= kept
+    assert dropped["held_out_duplicate", "aya", "en"] > 0
+    assert dropped["held_out_duplicate", "alpaca", "en"] > 1
+    assert ledger.read.total() == ledger.manifest.kept.total() + dropped.total()
+
+
 def test_the_preferred_source_stays(tmp_path: Path) -> None:
     made = [
         example(f"Zähle bis {n}.", f"{n}", source=s) for n in range(9) for s in ("aya", "alpaca")
@@ -273,6 +332,8 @@ def test_the_stage_reads_native_files_and_writes_every_split() -> None:
     manifest = json.loads(Path("data/conversations/manifest.json").read_text())
     assert manifest["rows_kept"] == 2 * 39 + 12
     assert manifest["dropped"] == {"empty_answer": {"bactrian_x": {"de": 1, "en": 1}}}
+    read = {"bactrian_x": {"de": 40, "en": 40}, "exams": {"de": 12}}
+    assert manifest["details"]["rows_read"] == read, "with what the reader rejected"
     assert manifest["details"]["mcqa_rows"]["test"] == {"de": 6, "en": 0}
     names = {path.name for path in Path("data/conversations").iterdir()}
     assert names == {*SPLITS, "manifest.json", "rejects", "contamination.jsonl"}

@@ -8,9 +8,18 @@ from tests.curation.examples import example, question
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("Blue", "BLUE"), ("a  b", " a\nb "), ("é", "e\u0301"), ("Straße", "STRASSE")],
+    [
+        ("Blue", "BLUE"),
+        ("a  b", " a\nb "),
+        ("é", "e\u0301"),
+        ("Straße", "STRASSE"),
+        ("What is it?", "\ufeffWhat is\u200b it?"),
+        ("Silbe", "Sil\u00adbe"),
+    ],
 )
-def test_case_space_and_encoding_do_not_tell_texts_apart(first: str, second: str) -> None:
+def test_case_space_encoding_and_the_invisible_do_not_tell_texts_apart(
+    first: str, second: str
+) -> None:
     assert fold(first) == fold(second)
 
 

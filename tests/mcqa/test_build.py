@@ -83,6 +83,8 @@ def test_long_distractors_are_not_shown() -> None:
     long = "x" * (MAX_OPTION_CHARACTERS + 1)
     question = selected(item(options=("right", long, "wrong"), answer=0))
     assert set(question.options) == {"right", "wrong"}
+    longest = long[1:]
+    assert set(selected(item(options=("right", longest), answer=0)).options) == {"right", longest}
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,7 @@ def test_long_distractors_are_not_shown() -> None:
         (" \n", ("a", "b"), 0, "empty_question"),
         ("Q?", ("a", " "), 0, "empty_option"),
         ("Q?", ("Paris ", "Paris", "Rome"), 0, "repeated_answer"),
+        ("Q?", ("caf\u00e9", "cafe\u0301", "Rome"), 0, "repeated_answer"),
         ("Q?", ("a",), 0, "too_few_options"),
         ("Q?", ("a" * (MAX_OPTION_CHARACTERS + 1), "b"), 0, "option_too_long"),
         ("Q?", ("a", "b" * (MAX_OPTION_CHARACTERS + 1)), 0, "option_too_long"),
@@ -107,6 +110,14 @@ def test_what_cannot_be_asked_has_a_reason(
 def test_repeated_distractors_are_shown_once() -> None:
     question = selected(item(options=("a", "b", "b ", "c"), answer=0))
     assert sorted(question.options) == ["a", "b", "c"]
+    question = selected(item(options=("a", "\u00e9", "e\u0301"), answer=0))
+    assert sorted(question.options) == ["a", "\u00e9"]
+
+
+def test_an_accent_of_its_own_makes_no_other_question() -> None:
+    assert question_key("fr", "Caf\u00e9?", "\u00e9t\u00e9") == question_key(
+        "fr", "Cafe\u0301?", "e\u0301te\u0301"
+    )
 
 
 def test_case_tells_options_apart() -> None:

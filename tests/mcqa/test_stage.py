@@ -2,6 +2,7 @@ import gc
 import json
 import tracemalloc
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_quotas_hold_in_the_files_and_in_the_manifest() -> None:
     total = manifest["details"]["quotas_total"]
     assert total["answer_formats"] == formats
     assert total["instructions_except_english"] == instructions
+
+
+@pytest.mark.usefixtures("raw")
+def test_the_seed_decides_which_question_gets_which_format() -> None:
+    dealt = []
+    for seed in (1, 2):
+        stage.run(params().model_copy(update={"seed": seed}))
+        dealt.append([example.choice.answer_format for example in built("de") if example.choice])
+    assert sorted(dealt[0]) == sorted(dealt[1])
+    assert dealt[0] != dealt[1]
+    assert all(len(list(groupby(formats))) > 10 for formats in dealt), "not in one row each"
 
 
 @pytest.mark.usefixtures("raw")

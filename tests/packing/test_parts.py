@@ -81,6 +81,12 @@ def test_sources_are_normalised_over_those_that_a_language_has() -> None:
     }
 
 
+def test_a_source_whose_conversations_are_all_too_long_has_no_share() -> None:
+    corpus = [part("en", [10], too_long=2, sources=["alpaca"]), part("fi", [10])]
+    found = shares(corpus, "tokens", {"en": 1, "fi": 1}, {"aya": 1, "alpaca": 4})
+    assert found == {("en", "alpaca"): 0.5, ("fi", "aya"): 0.5}
+
+
 corpora = st.lists(
     st.lists(
         st.tuples(st.integers(1, 50), st.sampled_from(["aya", "alpaca", "exams"])), max_size=9

@@ -51,6 +51,7 @@ def test_one_language_of_one_split_into_another_file(capsys: pytest.CaptureFixtu
     [
         (["--language", "fii"], "--language fii: not in languages .*did you mean 'fi'"),
         (["--examples", "0"], "--examples 0: at least 1"),
+        (["--output", "."], "--output .: expected a file"),
     ],
 )
 def test_bad_arguments_are_named(

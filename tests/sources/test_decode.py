@@ -111,6 +111,14 @@ def test_tab_separated_text_is_read_with_and_without_a_header(tmp_path: Path) ->
             b'[{"instruction": "a", "input": "", "output": "b"}]\n[]',
             r"m\.json: there is more",
         ),
+        ("q.json", b"[,]", r"q\.json: row 1: not JSON"),
+        ("r.json", b'[{"instruction": "a", "input": "", "output": "b"},]', r"r\.json: row 2: not"),
+        (
+            "s.json",
+            b'[{"instruction": "a", "input": "", "output": "b"}\n{"instruction": "a"}]',
+            r"s\.json: row 2: not JSON: no comma",
+        ),
+        ("t.jsonl", b"{", r"t\.jsonl:1: not JSON"),
         ("n.jsonl", b'{"instruction": ' + b"[" * 10**5, r"n\.jsonl:1: not JSON: .*recursion"),
         ("o.jsonl", b'{"instruction": ' + b"9" * 5000 + b"}", r"o\.jsonl:1: not JSON: .*digits"),
         ("p.tsv", b'instruction\tinput\toutput\na\t"b\tc\nd\te\tf\n', r"p\.tsv:\d: .*end of data"),
@@ -142,6 +150,14 @@ def test_a_damaged_page_of_a_parquet_file_is_one_clear_line(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet file") as caught:
         read_rows(spec('["a.parquet"]'), tmp_path, "de")
     assert "\n" not in str(caught.value)
+
+
+def test_a_date_that_python_cannot_hold_is_one_clear_line(tmp_path: Path) -> None:
+    dates = pa.array([2**31 - 1], pa.date32())
+    table = pa.table({"instruction": dates, "input": [""], "output": ["x"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet file: .*magnitude"):
+        read_rows(spec('["a.parquet"]'), tmp_path, "de")
 
 
 def test_text_in_a_parquet_file_that_is_not_utf8_is_one_clear_line(tmp_path: Path) -> None:

@@ -204,6 +204,23 @@ def test_a_mirror_is_checked_against_the_lock(
     ) in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("published")
+def test_a_mirror_has_all_files_of_a_pinned_data_set_or_none(sample_raw: Path) -> None:
+    shutil.copytree(sample_raw / "arc_challenge", "mirror/arc_challenge")
+    (lost,) = Path("mirror/arc_challenge").glob("ARC-Challenge/train-*")
+    lost.rename("kept")
+    with pytest.raises(MissingInputError) as caught:
+        run(params("arc_challenge", origin="mirror", mirror="mirror"))
+    assert str(caught.value) == (
+        f"arc_challenge/ARC-Challenge/{lost.name} is missing, 1 of the files of allenai/ai2_arc "
+        f"that sources.lock pins (revision {revision_of('arc_challenge')}); `minilingua fetch "
+        "--mirror DIR --source arc_challenge` repairs a mirror"
+    )
+    assert not Path("data/raw").exists()
+    shutil.move("kept", lost)
+    run(params("arc_challenge", origin="mirror", mirror="mirror"))
+
+
 def test_a_gated_source_says_what_to_do(
     published: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,16 @@ from minilingua.sources.spec import load_spec
 from tests.sources.conftest import SAMPLE_SOURCES, read_rows
 
 
-def test_files_and_languages_come_in_a_fixed_order(tmp_path: Path) -> None:
-    source = load_spec("alpaca")
+@pytest.mark.parametrize("backwards", [False, True])
+def test_files_and_languages_come_in_a_fixed_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backwards: bool
+) -> None:
+    source, glob = load_spec("alpaca"), Path.glob
+
+    def listed(directory: Path, pattern: str) -> list[Path]:
+        return sorted(glob(directory, pattern), reverse=backwards)  # as a disk may list them
+
+    monkeypatch.setattr(Path, "glob", listed)
     for language in ("fi", "en"):
         (tmp_path / language).mkdir()
         for name in ("b.json", "a.json"):

@@ -122,6 +122,10 @@ def test_an_unknown_source_is_refused_with_the_nearest_name() -> None:
         load_spec("exam")
 
 
+def test_a_date_is_text() -> None:
+    assert parse_spec(VALID.replace("rows: null", "rows: 2024-05-01"), "x").rows == "2024-05-01"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -12,18 +12,17 @@ there is one, from ``answer``, ``output``, ``targets``, ``target``, ``response``
 whichever way its key points at it: a letter or number is no answer to look for.
 """
 
-import csv
-import json
 import string
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from minilingua.core.errors import DataError
-from minilingua.core.files import open_text, sha256_file
+from minilingua.core.files import sha256_file
 from minilingua.curation.contamination import Item, hash_pair
 from minilingua.curation.texts import fold, join_words, words
 from minilingua.sources.benchmark_files import LINES, benchmark_files
+from minilingua.sources.decode import json_value, parquet_rows
 from minilingua.sources.readers import multiple_choice
 from minilingua.sources.readers.rows import Question, RejectedRowError, UnexpectedShapeError
 
@@ -56,45 +55,39 @@ def read_benchmarks(directory: Path) -> tuple[list[Item], dict[str, dict[str, An
         name = f"benchmarks/{path.relative_to(directory).with_suffix('').as_posix()}"
         if name in sets:
             raise DataError(f"{path}: another file of the same name but for its ending")
-        found = [
-            _item(name, path, number, values) for number, values in enumerate(_read(path), start=1)
-        ]
+        found = [_item(name, path, number, values) for number, values in _read(path)]
         items += found
         sets[name] = {"sha256": sha256_file(path), "items": len(found)}
     return items, sets
 
 
-def _read(path: Path) -> Iterator[Any]:
+def _read(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yields the rows of a file with their numbers: line or row, from 1; blank lines are none."""
     if path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            with pq.ParquetFile(path) as table:
-                for batch in table.iter_batches():
-                    yield from batch.to_pylist()
-        except pa.ArrowException as error:
-            raise DataError(f"{path}: not a readable parquet file: {error!s:.200}") from error
+        yield from enumerate(parquet_rows(path), start=1)
         return
     try:
-        with open_text(path) as stream:
+        # A byte order mark, as some editors write it, is no text.
+        with path.open(encoding="utf-8-sig", newline="\n") as stream:
+            lines = ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
             if path.suffix == ".tsv":
-                yield from csv.DictReader(stream, dialect="excel-tab", quoting=csv.QUOTE_NONE)
+                yield from _named(line for _, line in lines)
                 return
-            for number, line in enumerate(stream, start=1):
+            for number, line in lines:
                 if path.suffix in LINES:
-                    yield {"question": line}
+                    yield number, {"question": line}
                 else:
-                    yield _object(path, number, line)
+                    yield number, json_value(line, f"{path}:{number}")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
 
 
-def _object(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: not JSON: {error.msg}") from error
+def _named(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields tab-separated rows under the columns of the first line; quotes are text."""
+    rows = (line.rstrip("\r\n").split("\t") for line in lines)
+    names = next(rows, [])
+    for number, fields in enumerate(rows, start=1):
+        yield number, dict(zip(names, fields, strict=False))
 
 
 def _item(name: str, path: Path, number: int, values: Any) -> Item:
@@ -109,8 +102,8 @@ def _item(name: str, path: Path, number: int, values: Any) -> Item:
             f"found {', '.join(map(str, values)) or 'nothing'}"
         )
     answer = _answer(values)
-    asked = words(fold(question))
-    answered = b"" if answer is None else words(fold(answer))
+    asked = _words(question)
+    answered = b"" if answer is None else _words(answer)
     return Item(
         set=name,
         name=str(values.get("id", number)),
@@ -118,6 +111,11 @@ def _item(name: str, path: Path, number: int, values: Any) -> Item:
         words=join_words(asked, answered),
         pair=hash_pair(asked, answered) if answered else None,
     )
+
+
+def _words(text: str) -> bytes:
+    # Half a surrogate pair, which JSON can spell, is no part of a word.
+    return words(fold(text.encode(errors="replace").decode()))
 
 
 def _answer(values: dict[str, Any]) -> str | None:

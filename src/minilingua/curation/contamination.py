@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minilingua.curation.hashing import WordHashes, hash_runs, hash_text, hash_words
-from minilingua.curation.rows import Flags, Hashes, Spool
+from minilingua.curation.rows import Flags, Hashes, Indices, Spool
 
 RUN_WORDS = 13
 SHORT_WORDS = 8
@@ -73,7 +73,11 @@ class ItemIndex:
         long = [index for index, count in enumerate(counts) if count >= RUN_WORDS]
         short = [i for i, count in enumerate(counts) if SHORT_WORDS <= count < RUN_WORDS]
         self._long = _Runs.of(self._texts, long, RUN_WORDS)
-        self._short = _Runs.of(self._texts, short, SHORT_WORDS, first_only=True)
+        self._beginnings = _Runs.of(self._texts, short, SHORT_WORDS, first_only=True)
+        self._short = [
+            _Runs.of(self._texts, [index for index in short if counts[index] == length], length)
+            for length in sorted({counts[index] for index in short})
+        ]
         self._whole: dict[int, list[int]] = {}
         for index, item in enumerate(items):
             if item.words and item.pair is not None:
@@ -87,13 +91,16 @@ class ItemIndex:
             trained: which of them are trained on, shape [rows].
         """
         hits = {(hit.row, hit.item): hit for hit in self._search_whole(spool, trained)}
-        runs_of = [runs for runs in (self._long, self._short) if len(runs.hashes)]
-        searches = [_Search(runs=runs) for runs in runs_of]
-        for first, lines in spool.chunks() if searches else ():
+        long = [_Search(runs=runs) for runs in (self._long,) if len(runs.hashes)]
+        short = [_Search(runs=runs) for runs in self._short]
+        for first, lines in spool.chunks() if long or short else ():
             words = hash_words(lines)
-            for search in searches:
+            for search in long:
                 search.add(words, first, trained)
-        for search in searches:
+            begins = self._beginnings.met(words)[1] if short else None
+            for search in short:
+                search.add(words, first, trained, begins)
+        for search in (*long, *short):
             for row, start, owners in search.found():
                 new = [item for item in owners.tolist() if (row, item) not in hits]
                 if not new:
@@ -101,10 +108,9 @@ class ItemIndex:
                 text = spool.words(row)
                 run = b" ".join(text.split(b" ")[start : start + search.runs.length])
                 for item in new:
-                    shared = self._texts[item] if search.runs is self._short else run
                     # Read, not only hashed: no row is dropped because two hashes are equal.
-                    if _holds(text, shared) and _holds(self._texts[item], run):
-                        hit = Hit(row=row, item=item, words=shared.decode(), is_whole=False)
+                    if _holds(self._texts[item], run):
+                        hit = Hit(row=row, item=item, words=run.decode(), is_whole=False)
                         hits.setdefault((row, item), hit)
         return [hits[key] for key in sorted(hits)]
 
@@ -153,6 +159,20 @@ class _Runs:
         beginnings[hashes >> _FILTER_SHIFT] = True
         return cls(length=length, hashes=hashes, items=items[order], beginnings=beginnings)
 
+    def met(self, words: WordHashes, begins: Indices | None = None) -> tuple[Indices, Indices]:
+        """Returns which of the runs stand in words, and the first words of each, increasing.
+
+        Args:
+            words: of some rows.
+            begins: first words of the runs to look at, increasing; None: all.
+        """
+        hashes, starts = hash_runs(words, self.length, begins)
+        likely = np.flatnonzero(self.beginnings[hashes >> _FILTER_SHIFT])
+        runs = np.searchsorted(self.hashes, hashes[likely])
+        runs[runs == len(self.hashes)] = 0
+        is_met = self.hashes[runs] == hashes[likely]
+        return runs[is_met], starts[likely[is_met]]
+
 
 @dataclass(slots=True, kw_only=True)
 class _Search:
@@ -160,23 +180,22 @@ class _Search:
 
     runs: _Runs
     _counts: npt.NDArray[np.int64] = field(init=False)
-    """Shape [runs]: how often the run was met, at the first of equal runs."""
+    """Shape [runs]: how many rows hold the run, at the first of equal runs."""
     _hits: list[tuple[_Numbers, _Numbers, _Numbers]] = field(default_factory=list)
     """Rows, runs and first words within the row."""
 
     def __post_init__(self) -> None:
         self._counts = np.zeros(len(self.runs.hashes), dtype=np.int64)
 
-    def add(self, words: WordHashes, first: int, trained: Flags) -> None:
-        """Looks through rows from ``first`` on."""
-        hashes, starts = hash_runs(words, self.runs.length)
-        likely = np.flatnonzero(self.runs.beginnings[hashes >> _FILTER_SHIFT])
-        runs = np.searchsorted(self.runs.hashes, hashes[likely])
-        runs[runs == len(self.runs.hashes)] = 0
-        starts = starts[likely]
+    def add(
+        self, words: WordHashes, first: int, trained: Flags, begins: Indices | None = None
+    ) -> None:
+        """Looks through rows from ``first`` on; of a run that a row repeats the first counts."""
+        runs, starts = self.runs.met(words, begins)
         rows = words.rows[starts]
-        met = (self.runs.hashes[runs] == hashes[likely]) & trained[first + rows]
-        rows, runs, starts = rows[met], runs[met], starts[met]
+        _, once = np.unique(rows * len(self._counts) + runs, return_index=True)
+        chosen = np.sort(once[trained[first + rows[once]]])
+        rows, runs, starts = rows[chosen], runs[chosen], starts[chosen]
         np.add.at(self._counts, runs, 1)
         rare = self._counts[runs] <= COMMON_ROWS  # what was met too often can be forgotten already
         rows, runs, starts = rows[rare], runs[rare], starts[rare]

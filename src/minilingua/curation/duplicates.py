@@ -1,6 +1,6 @@
 """Exact duplicates across sources and languages.
 
-Rows are equal if their turns are, once case, white space and the encoding of accents go. Of equal
+Rows are equal if their turns are, once folded (``texts.fold``). Of equal
 rows the first one in *precedence* stays, whatever order they were read in:
 
 1. the row of test before validation before train, so that a held-out row keeps its place and the

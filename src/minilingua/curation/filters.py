@@ -129,11 +129,12 @@ def _may_be_broken(text: str) -> bool:
 
 
 def blank_turn(texts: Texts, *roles: str) -> str | None:
-    """Names the first turn of one of the roles that holds nothing but white space."""
+    """Names the first turn of one of the roles in which there is nothing to see."""
     if all(texts.folded_turns):
         return None
-    for number, turn in enumerate(texts.example.messages, start=1):
-        if turn.role in roles and not turn.content.strip():
+    turns = zip(texts.example.messages, texts.folded_turns, strict=True)
+    for number, (turn, folded) in enumerate(turns, start=1):
+        if turn.role in roles and not folded:
             return f"turn {number}"
     return None
 

@@ -61,20 +61,30 @@ def hash_words(lines: bytes) -> WordHashes:
     return WordHashes(hashes=hashes[is_word], rows=rows[is_word])
 
 
-def hash_runs(words: WordHashes, length: int) -> tuple[Hashes, Indices]:
+def hash_runs(
+    words: WordHashes, length: int, begins: Indices | None = None
+) -> tuple[Hashes, Indices]:
     """Returns the runs of ``length`` words that lie within a row.
+
+    Args:
+        words: of some rows.
+        length: words of a run.
+        begins: first words of the runs to look at, increasing; None: all.
 
     Returns:
         Their hashes and their first words (indices into ``words``), both of shape [runs].
     """
     count = max(0, len(words.hashes) - length + 1)
-    runs = words.hashes[:count].copy()
+    first: slice | Indices = slice(count) if begins is None else begins[begins < count]
+    runs = words.hashes[first].copy()
     for offset in range(1, length):
         runs *= _RUN
-        runs += words.hashes[offset : offset + count]
+        runs += words.hashes[offset:][first]
     runs ^= runs >> _SHIFT
-    within = words.rows[:count] == words.rows[length - 1 : length - 1 + count]
-    return runs[within], np.flatnonzero(within)
+    within = words.rows[first] == words.rows[length - 1 :][first]
+    return runs[within], np.flatnonzero(within) if begins is None else begins[begins < count][
+        within
+    ]
 
 
 @lru_cache(maxsize=1)

@@ -202,6 +202,7 @@ def _spooled(rows: Sequence[Texts], places: Sequence[int], sources: Sequence[str
             "id": [int(identity, 16) for identity in identities],
             "text": [_text_hash(texts) for texts in rows],
             "pair": [_pair(*row) for row in zip(rows, asked, answered, strict=True)],
+            "asked": [_asked_hash(texts) for texts in rows],
             "place": places,
             "order": [order_of(example) for example in examples],
             "source": [number[example.source] for example in examples],
@@ -245,6 +246,12 @@ def order_of(example: InstructionExample) -> int:
 def _text_hash(texts: Texts) -> int:
     """Returns what is equal for exact duplicates."""
     return hash_text(_roles_and_turns(texts.example, texts.folded_turns).encode())
+
+
+def _asked_hash(texts: Texts) -> int:
+    """Returns what is equal for prompts that differ in case, white space or encoding only."""
+    first = texts.folded_turns[texts.example.messages[0].role == "system"]
+    return hash_text(first.encode())
 
 
 def _pair(texts: Texts, asked: bytes, answered: bytes) -> int:

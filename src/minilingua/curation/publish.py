@@ -100,6 +100,7 @@ def publish(task: PublishTask) -> Ledger:
         _drop_copies(work)
         _drop_near_copies(work, splits)
         splits = _fill_test(work, splits)
+        _drop_asked_again(work, splits)
         _drop_contaminated(work, splits)
         _write(work, splits)
     return work.ledger
@@ -150,6 +151,22 @@ def _fill_test(work: _Work, splits: Splits) -> Splits:
         work.task.rule.minimum_test_mcqa,
     )
     return filled
+
+
+def _drop_asked_again(work: _Work, splits: Splits) -> None:
+    """Drops training rows whose prompt is a held-out one's in other case or white space.
+
+    Their keys differ, and so may their answers. What a multiple-choice question asks depends on its
+    options: it is left to the comparison of questions with their answers.
+    """
+    rows = work.spool.rows
+    here = ~work.dropped & (rows["task"] != TASKS.index("mcqa"))
+    held = np.flatnonzero(here & (splits != TRAIN))
+    held = held[np.argsort(rows["order"][held])]
+    asked, first = np.unique(rows["asked"][held], return_index=True)
+    for row in np.flatnonzero(here & (splits == TRAIN) & np.isin(rows["asked"], asked)):
+        kept = held[first[np.searchsorted(asked, rows["asked"][row])]]
+        work.drop(int(row), HELD_OUT_REASON, f"asks as {work.spool.where(int(kept))}")
 
 
 def findings_of(spool: Path, language: str) -> Path:

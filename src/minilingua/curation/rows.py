@@ -34,6 +34,7 @@ ROW = np.dtype(
         ("id", np.uint64),  # Conversation.id
         ("text", np.uint64),  # hash of the folded turns: equal for exact duplicates
         ("pair", np.uint64),  # hash of the words of prompt and answer (of code: and of its signs)
+        ("asked", np.uint64),  # hash of the folded first turn of the user
         ("place", np.uint64),  # hash of Conversation.key: decides the split
         ("order", np.uint64),  # hash of source, language and row
         ("line_at", np.uint64),  # bytes, in .lines

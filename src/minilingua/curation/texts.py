@@ -7,7 +7,7 @@ whatever instruction, letters or numbers stand around them. Of any other example
 turns are the prompt and all assistant turns the answer.
 
 *Folded* text has accents composed (NFC, not NFKC: 10² is not 102), case folded and white space
-single. *Words* are folded text without punctuation.
+single, and has no characters that nobody sees. *Words* are folded text without punctuation.
 """
 
 import re
@@ -30,6 +30,8 @@ _SEPARATE = bytes(
 )
 _MARKS = "«»‹›“”„‟‘’‚‛…–—―·•¿¡′″"
 """Punctuation beyond ASCII."""
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+"""Soft hyphen, zero-width space and joiners, word joiner, byte order mark."""
 _CODE_TOKENS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -84,12 +86,14 @@ def _by_role(roles: list[Role], turns: Sequence[str]) -> tuple[str, str]:
 
 
 def fold(text: str) -> str:
-    """Returns text with accents composed, case folded and white space single."""
+    """Returns text with accents composed, case folded, white space single, and all of it seen."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     text = text.casefold()
     if text.isprintable() and "  " not in text:  # no white space but single spaces
         return text.strip(" ")
+    if not text.isascii():
+        text = text.translate(_INVISIBLE)
     return " ".join(text.split())
 
 

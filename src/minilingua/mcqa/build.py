@@ -8,6 +8,7 @@ whatever stands beside it. An option is one line: white space in it, line breaks
 single spaces, and a full-text answer repeats exactly that line.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,13 +50,18 @@ class Question:
 
 
 def question_key(language: str, question: str, answer: str) -> str:
-    """Returns the identity of what is asked, blind to case and white space."""
+    """Returns the identity of what is asked, blind to case, white space and how accents stand."""
     return content_id("\x1f".join([language, normalise(question), normalise(answer)]))
 
 
 def normalise(text: str) -> str:
-    """Returns text with case folded and white space single, for comparing."""
-    return one_line(text).casefold()
+    """Returns text with accents composed, case folded and white space single, for comparing."""
+    return one_line(composed(text)).casefold()
+
+
+def composed(text: str) -> str:
+    """Returns text with letter and accent as one character where there is one (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def one_line(text: str) -> str:
@@ -86,14 +92,16 @@ def select(item: MultipleChoiceItem, shown_options: int, seed: int) -> Question 
     options = [one_line(option) for option in item.options]
     correct = options[item.answer]
     # Case tells options apart: the genotypes AABB and aabb are two answers.
-    others = dict.fromkeys(options[: item.answer] + options[item.answer + 1 :])
-    short = [option for option in others if len(option) <= MAX_OPTION_CHARACTERS]
+    others: dict[str, str] = {}
+    for option in options[: item.answer] + options[item.answer + 1 :]:
+        others.setdefault(composed(option), option)
+    short = [option for option in others.values() if len(option) <= MAX_OPTION_CHARACTERS]
     reason = None
     if not text:
         reason = "empty_question"
     elif "" in options:
         reason = "empty_option"
-    elif correct in others:
+    elif composed(correct) in others:
         reason = "repeated_answer"
     elif not others:
         reason = "too_few_options"

@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         MissingInputError: there are no tokens, or no tokenizer.
         DataError: tokens are damaged, or were made by another tokenizer.
-        ParamsError: a language is not one of the run's, or the number of examples is none.
+        ParamsError: a language is not one of the run's, the number of examples is none, or the
+            page is no file.
     """
     parser = argparse.ArgumentParser(
         prog="minilingua preview",
@@ -48,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.examples < 1:
         raise ParamsError(f"--examples {arguments.examples}: at least 1")
+    if not arguments.output.name:
+        raise ParamsError(f"--output {arguments.output}: expected a file")
     params = load_params()
     for code in arguments.language or ():
         if code not in params.languages:

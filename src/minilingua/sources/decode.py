@@ -8,7 +8,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -92,21 +92,35 @@ def _check_columns(file: NativeFile, found: Columns, where: str) -> None:
 
 
 def _parquet(file: NativeFile) -> Iterator[tuple[int, dict[str, Any]]]:
+    def check(columns: Columns) -> None:
+        _check_columns(file, columns, str(file.path))
+
+    yield from enumerate(parquet_rows(file.path, check), start=1)
+
+
+def parquet_rows(
+    path: Path, check: Callable[[Columns], None] = lambda _: None
+) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a parquet file.
+
+    Args:
+        path: the file.
+        check: called with its columns before any row is read.
+
+    Raises:
+        DataError: it is damaged, or holds what Python cannot, such as a date in the year 5,000,000.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(file.path, buffer_size=_CHUNK) as table:
-            _check_columns(file, frozenset(table.schema_arrow.names), str(file.path))
-            number = 0
+        with pq.ParquetFile(path, buffer_size=_CHUNK) as table:
+            check(frozenset(table.schema_arrow.names))
             for batch in table.iter_batches(batch_size=_BATCH_ROWS):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield number, values
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # what damaged pages raise
-        raise DataError(
-            f"{file.path}: not a readable parquet file: {_first_line(error)}"
-        ) from error
+                yield from batch.to_pylist()
+    # What damaged pages raise, and values out of range.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise DataError(f"{path}: not a readable parquet file: {_first_line(error)}") from error
 
 
 def _tsv(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -168,35 +182,45 @@ def _json(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, dict[str, Any
 
 
 def _lines(file: NativeFile, start: str, stream: TextIO, first: int) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(stream, start=first):
-        text = start + line if number == first else line
-        if not text.strip():
-            continue
-        try:
-            yield number, _value(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{file.path}:{number}: not JSON: {_message(error)}") from error
+    begun = [start + stream.readline()]
+    for number, text in enumerate(chain(begun, stream), start=first):
+        if text.strip():
+            yield number, json_value(text, f"{file.path}:{number}")
 
 
-def _value(text: str) -> Any:
+def json_value(text: str, where: str) -> Any:
+    """Returns what a JSON text says.
+
+    Raises:
+        DataError: it is not JSON; the message begins with ``where``.
+    """
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        # What one of the two refuses, such as half a surrogate pair, the other one may take; and
-        # its messages are those that arrays get.
-        return json.loads(text)
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            # What one of the two refuses, such as half a surrogate pair, the other one may take;
+            # and its messages are those that arrays get.
+            return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON: {_message(error)}") from error
 
 
 def _array(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, Any]]:
     decoder = json.JSONDecoder()
     buffer, position, number = "", 0, 1
+    is_due = True  # a row: there was a comma, or nothing yet
     while True:
-        while position < len(buffer) and buffer[position] in " \t\r\n,":
+        while position < len(buffer) and buffer[position] in " \t\r\n":
             position += 1
-        if buffer.startswith("]", position):
+        if not is_due and buffer.startswith(",", position):
+            position, is_due = position + 1, True
+            continue
+        if buffer.startswith("]", position) and not (is_due and number > 1):
             if buffer[position + 1 :].strip() or stream.read().strip():
                 raise DataError(f"{file.path}: there is more after the array of {number - 1} rows")
             return
+        if not is_due and position < len(buffer):
+            raise DataError(f"{file.path}: row {number}: not JSON: no comma before it")
         try:
             value, position = decoder.raw_decode(buffer, position)
         except json.JSONDecodeError as error:
@@ -209,7 +233,7 @@ def _array(file: NativeFile, stream: TextIO) -> Iterator[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{file.path}: row {number}: not JSON: {_message(error)}") from error
         yield number, value
-        number += 1
+        number, is_due = number + 1, False
 
 
 def _message(error: Exception) -> str:

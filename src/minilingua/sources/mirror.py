@@ -131,6 +131,7 @@ def check_pins(part: Part, directory: Path, lock: Lock) -> dict[str, Any]:
 
     Raises:
         DataError: a file has the name of a pinned one and another content.
+        MissingInputError: of the files of a pinned data set some are there and some are not.
     """
     repositories = lock.sources.get(part.name, ())
     known = digests(repositories)
@@ -139,6 +140,13 @@ def check_pins(part: Part, directory: Path, lock: Lock) -> dict[str, Any]:
         if file.relative in known:
             _check_digest(part.name, file, known[file.relative], repositories)
     there = {file.relative for file in files}
+    for each in repositories:
+        missing = sorted(_wanted(part, each).keys() - there)
+        if missing and there & each.local_files().keys():
+            raise MissingInputError(
+                f"{part.name}/{missing[0]} is missing, {len(missing)} of the files of {each.id} "
+                f"that {LOCK} pins (revision {each.revision}); {_repaired(part.name)}"
+            )
     return {
         "revisions": {
             each.id: each.revision for each in repositories if there & each.local_files().keys()
@@ -155,9 +163,12 @@ def _check_digest(
         revision = next(each.revision for each in repositories if pinned in each.files)
         raise DataError(
             f"{name}/{file.relative}: its checksum is {found} where {LOCK} pins {pinned.digest} "
-            f"(revision {revision}); `minilingua fetch --mirror DIR --source {name}` repairs a "
-            "mirror"
+            f"(revision {revision}); {_repaired(name)}"
         )
+
+
+def _repaired(name: str) -> str:
+    return f"`minilingua fetch --mirror DIR --source {name}` repairs a mirror"
 
 
 def _wanted(part: Part, pinned: PinnedRepository) -> dict[str, PinnedFile]:

@@ -215,7 +215,8 @@ def parse_spec(text: str, where: str) -> SourceSpec:
     except YAMLError as error:
         raise DataError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     try:
-        return SourceSpec.model_validate_json(json.dumps(raw))
+        # What YAML takes for a date was meant as text.
+        return SourceSpec.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "file"
