@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from minilingua.core.errors import LaunchError
 from minilingua.launch.slurm_client import (
     SlurmUnreachableError,
     _environment,
     _gpus,
     find_by_name,
+    submit,
 )
 
 
@@ -50,3 +52,15 @@ def test_an_accounting_that_does_not_answer_is_not_taken_for_no_job(programs: Pa
     _write(programs / "sacct", 'echo "sacct: error: Connection refused" >&2; exit 1')
     with pytest.raises(SlurmUnreachableError, match="Connection refused"):
         find_by_name("x", Path.cwd())
+
+
+@pytest.mark.parametrize("said", ["7", "7;cluster", "Your project has 3 hours left\n7"])
+def test_the_id_of_a_job_is_found_in_what_sbatch_says(programs: Path, said: str) -> None:
+    _write(programs / "sbatch", f"echo '{said}'")
+    assert submit(Path("x"), "x", "x", "ALL") == 7
+
+
+def test_an_sbatch_that_names_no_job_is_one_line(programs: Path) -> None:
+    _write(programs / "sbatch", "echo Your project has 3 hours left")
+    with pytest.raises(LaunchError, match=r"sbatch names no job: Your .*finds it by its name"):
+        submit(Path("x"), "x", "x", "ALL")

@@ -1,6 +1,7 @@
 """Slurm's commands: submit, ask, cancel. What they print becomes values or one clear line."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -99,7 +100,11 @@ def submit(script: Path, name: str, log: str, export: str) -> int:
         )
     if done.returncode != 0:
         raise LaunchError(f"Slurm refuses the job: {_last(done)}; see slurm.stages in {_FILE}")
-    return int(done.stdout.strip().partition(";")[0])
+    # A cluster's own wrapper may say more.
+    named = re.findall(r"^(\d+)(?:;.*)?$", done.stdout, re.MULTILINE)
+    if not named:
+        raise LaunchError(f"sbatch names no job: {_last(done)}; the next call finds it by its name")
+    return int(named[-1])
 
 
 _FILE = "the cluster file"
