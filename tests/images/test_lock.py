@@ -53,11 +53,16 @@ def test_the_shipped_lock_is_for_ngc() -> None:
         ("{", "image.lock: file: Invalid JSON"),
         ("{}", "image.lock: base: Field required"),
         ('{"base": {"image": "a", "pinn": "b"}}', "image.lock: base.pinn: Extra inputs"),
+        (
+            '{"base": {"image": "a", "kind": "registry", "pin": "sha256:.."}}',
+            "image.lock: base.pin: expected sha256: and 64 hexadecimal digits, found 'sha256:..'",
+        ),
+        ("\udcff", "image.lock: file: Invalid JSON"),
     ],
 )
 def test_a_bad_lock_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "image.lock"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(LaunchError, match=expected):
         read_lock(path)
 

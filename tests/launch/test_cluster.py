@@ -84,6 +84,16 @@ def test_resources_say_how_many_tasks_and_how_long() -> None:
         ("workstation", SLURM.replace("1-02:00:00", "26h"), r"time: expected .*found '26h'"),
         ("workstation", SLURM.replace("1-02:00:00", "00:05:00"), r"too short to save"),
         ("workstation", SLURM.replace("gpus: 4, ", ""), r"asks for no GPU, but gpu is a GPU part"),
+        (
+            "workstation",
+            SLURM.replace("gpus: 4, ", "").replace("partition: gpu", "partition: 'cpu,gpu'"),
+            r"asks for no GPU, but gpu is a GPU part",
+        ),
+        (
+            "workstation",
+            "launcher: local\nimage: \udcff\n",
+            r"workstation.yaml: not YAML: .*#x00ff",
+        ),
         ("workstation", SLURM.replace("partition: gpu, ", ""), r"train.partition: Field required"),
         ("workstation", SLURM.replace("memory", "memori"), r"key 'slurm.*memori'.*'memory'"),
         ("workstation", SLURM.replace("partition: gpu", "partition: gpu x"), r"one word.*'gpu x'"),
@@ -95,7 +105,8 @@ def test_resources_say_how_many_tasks_and_how_long() -> None:
 def test_a_bad_choice_is_one_line(
     clusters: Path, name: str, text: str | None, expected: str
 ) -> None:
-    (clusters / "workstation.yaml").write_text(text or "launcher: local\n")
+    text = text or "launcher: local\n"
+    (clusters / "workstation.yaml").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(LaunchError, match=expected) as caught:
         read_cluster(name)
     assert "\n" not in str(caught.value)

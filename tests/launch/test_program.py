@@ -97,6 +97,15 @@ def test_docker_runs_as_the_user_on_a_read_only_root() -> None:
     assert made.arguments[-2:] == ("m:1", "train")
 
 
+def test_docker_binds_a_directory_to_another_place_where_that_is_asked_for() -> None:
+    binds = ["/m", "/a:/b", "/c:/c:ro"]
+    made = command(TRAIN, _cluster(container="docker", image="m:1", binds=binds), CHECKOUT)
+    volumes = [
+        b for a, b in zip(made.arguments, made.arguments[1:], strict=False) if a == "--volume"
+    ]
+    assert {"/m:/m", "/a:/b", "/c:/c:ro"} <= set(volumes)
+
+
 def test_the_links_that_hide_ngcs_driver(tmp_path: Path) -> None:
     cluster = _cluster(scratch=None)
     prepare_scratch(cluster, tmp_path)

@@ -173,6 +173,35 @@ def test_paths_are_quoted_and_variables_left_to_the_shell() -> None:
     assert '"/scratch/work/${USER}/minilingua/minilingua.sif"' in text
 
 
+def test_a_scratch_in_the_home_directory_is_not_looked_for_in_the_checkout() -> None:
+    text = scripts("generic", read_cluster("generic", {}))["train.sbatch"]
+    assert 'scratch="${HOME}/minilingua-scratch"' in text
+    assert ' --bind "${HOME}/minilingua-scratch" ' in text
+    default = read_cluster("generic", {}).model_copy(update={"scratch": None})
+    text = scripts("generic", default)["train.sbatch"]
+    assert 'scratch="${SLURM_SUBMIT_DIR}/runs/scratch"' in text
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_pipeline_waits_for_jobs_of_its_own_checkout_only(tmp_path: Path, is_here: bool) -> None:
+    """It was told of its limit and has saved nothing: only a job that it follows goes on."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    place = tmp_path if is_here else tmp_path.with_name(f"{tmp_path.name}-b")
+    for name, body in (
+        ("dvc", "kill -USR1 $PPID; sleep 60"),
+        ("squeue", f"case $* in *%Z*) z='|{place}';; esac; echo minilingua-train-0ab-1$z"),
+        ("scontrol", "echo requeued; kill -9 $PPID"),
+    ):
+        (programs / name).write_text(f"#!/bin/bash\n{body}\n")
+        (programs / name).chmod(0o755)
+    cluster = read_cluster("generic", {})
+    here = Place(repository=tmp_path, directory="job", log="x", name="x")
+    done = _run(render("pipeline", cluster, here, "x.yaml"), tmp_path)
+    assert ("requeued" in done.stdout) == is_here
+    assert ("the time limit is too short" in done.stderr) != is_here
+
+
 @pytest.mark.parametrize(
     ("code", "limit", "progress", "expected"),
     [

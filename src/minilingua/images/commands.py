@@ -17,15 +17,13 @@ from minilingua.images.docker_image import (
     find_image,
     resolve_base,
 )
-from minilingua.images.lock import LOCK, ImageLock, read_lock, write_lock
+from minilingua.images.lock import LOCK, DockerImage, ImageLock, Sif, read_lock, write_lock
 from minilingua.images.sif import (
     build_from_definition,
     build_from_docker,
-    record_sif,
     run_check,
     sif_labels,
     sif_rootfs,
-    sign,
     verify_signature,
 )
 
@@ -65,23 +63,32 @@ def _build_docker(arguments: argparse.Namespace) -> None:
     lock.reference()
     with build_context() as context, docker_client() as client:
         built = build_docker(client, context, lock, arguments.tag)
-    write_lock(lock.model_copy(update={"docker": built}), arguments.lock)
+    _record(arguments.lock, lock, docker=built)
     _say(f"{built.tag} is {built.id}; {arguments.lock} has it")
 
 
 def _build_sif(arguments: argparse.Namespace) -> None:
     lock = read_lock(arguments.lock)
     lock.reference()
+    output, signed = arguments.output, arguments.sign
     if arguments.source is not None:
-        build_from_docker(arguments.source, arguments.output)
+        built = build_from_docker(arguments.source, output, signed=signed)
     else:
         with build_context() as context:
-            build_from_definition(context, lock, arguments.output)
-    if arguments.sign:
-        sign(arguments.output)
-    built = record_sif(arguments.output)
-    write_lock(lock.model_copy(update={"sif": built}), arguments.lock)
+            built = build_from_definition(context, lock, output, signed=signed)
+    _record(arguments.lock, lock, sif=built)
     _say(f"{arguments.output} is sha256:{built.sha256}; {arguments.lock} has it")
+
+
+def _record(path: Path, lock: ImageLock, **built: DockerImage | Sif) -> None:
+    """Writes down what was built, beside what was written meanwhile: builds take an hour."""
+    now = read_lock(path)
+    if now.base != lock.base:
+        raise LaunchError(
+            f"{path} pins the base {now.base.pin} now, and {lock.base.pin} when the build began; "
+            "`minilingua image build` makes the image anew"
+        )
+    write_lock(now.model_copy(update=built), path)
 
 
 def _inspect(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ import requests
 from docker import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.images import Image
+from docker.utils import parse_repository_tag
 
 from minilingua.core.errors import LaunchError
 from minilingua.images.build_log import build_log
@@ -21,6 +22,12 @@ from minilingua.images.rootfs import ChunkStream, rootfs_digest
 
 DOCKERFILE = "containers/Dockerfile"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME = re.compile(
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]*)?(?:@\w+:\w+)?",
+    re.ASCII,
+)
+"""Host, repository, tag and digest, as Docker reads them."""
 
 
 @contextmanager
@@ -33,9 +40,12 @@ def docker_client() -> Iterator[DockerClient]:
     try:
         client = docker.from_env(timeout=600)
     except DockerException as error:
+        reason = _reason(error)
+        how = "start it (`systemctl start docker`)"
+        if "Permission denied" in reason:
+            how = "ask for the right to use it (the group `docker`)"
         raise LaunchError(
-            f"Docker's daemon does not answer ({_reason(error)}); start it (`systemctl start "
-            "docker`), or name another with DOCKER_HOST"
+            f"Docker's daemon does not answer ({reason}); {how}, or name another with DOCKER_HOST"
         ) from error
     try:
         yield client
@@ -55,6 +65,7 @@ def resolve_base(client: DockerClient, name: str) -> Base:
     Raises:
         LaunchError: there is no such image, or it is for another kind of machine.
     """
+    _require_name(name)
     try:
         image = client.images.pull(name) if _is_remote(name) else client.images.get(name)
     except ImageNotFound as error:
@@ -76,6 +87,7 @@ def build_docker(client: DockerClient, context: Context, lock: ImageLock, tag: s
     Raises:
         LaunchError: the base is not pinned or not there, or the build or its check fails.
     """
+    _require_name(tag)  # before an hour of building
     reference = lock.reference()
     _have(client, reference)
     arguments = context.arguments(reference, str(lock.base.pin))
@@ -100,7 +112,7 @@ def build_docker(client: DockerClient, context: Context, lock: ImageLock, tag: s
             raise LaunchError(f"{DOCKERFILE}: the build ended without an image: {log.reason()}")
     image = client.images.get(built)
     check(client, image)
-    name, _, version = tag.partition(":")
+    name, version = parse_repository_tag(tag)
     image.tag(name, version or "latest")
     return DockerImage(id=str(image.id), tag=tag, rootfs=docker_rootfs(client, image))
 
@@ -156,6 +168,7 @@ def find_image(client: DockerClient, name: str) -> Image:
     Raises:
         LaunchError: there is none of that name.
     """
+    _require_name(name)
     try:
         return client.images.get(name)
     except ImageNotFound as error:
@@ -174,6 +187,13 @@ def _have(client: DockerClient, reference: str) -> None:
                 "`minilingua image pin` pins another"
             ) from None
         client.images.pull(reference)
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise LaunchError(
+            f"{name!r} is no name of a Docker image, which is like minilingua:latest, in lower case"
+        )
 
 
 def _is_remote(name: str) -> bool:

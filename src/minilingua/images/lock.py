@@ -5,9 +5,9 @@ builds are compared by the digest of their root file systems (rootfs.py).
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from minilingua.core.errors import LaunchError
 from minilingua.core.files import require, write_json
@@ -26,7 +26,7 @@ class Base(_Entry):
     """As it is called: ``registry/repository:tag``, or a local tag."""
     kind: Literal["registry", "local"] | None = None
     """Where the pin is from: the registry's digest, or the id of a local image without one."""
-    pin: str | None = None
+    pin: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     """``sha256:`` and 64 hexadecimal digits; null: nobody has looked it up yet."""
 
 
@@ -78,13 +78,16 @@ def read_lock(path: Path = LOCK) -> ImageLock:
         MissingInputError: there is none.
         LaunchError: it holds something else.
     """
-    text = require(path, made_by="minilingua image pin").read_text(encoding="utf-8")
+    text = require(path, made_by="minilingua image pin").read_bytes()
     try:
         return ImageLock.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "file"
-        raise LaunchError(f"{path}: {key}: {first['msg']}") from error
+        told = first["msg"]
+        if first["type"] == "string_pattern_mismatch":
+            told = f"expected sha256: and 64 hexadecimal digits, found {first['input']!r}"
+        raise LaunchError(f"{path}: {key}: {told}") from error
 
 
 def write_lock(lock: ImageLock, path: Path = LOCK) -> None:

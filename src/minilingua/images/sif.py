@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,13 @@ def find_apptainer() -> str:
     return found
 
 
-def build_from_definition(context: Context, lock: ImageLock, path: Path) -> None:
+def build_from_definition(
+    context: Context, lock: ImageLock, path: Path, *, signed: bool = False
+) -> Sif:
     """Builds the definition file on the pinned base; its ``%test`` is part of the build.
 
     Raises:
-        LaunchError: the base is not pinned, or the build fails; ``path`` is as it was.
+        LaunchError: the base is not pinned, or the build or signing fails; ``path`` is as it was.
     """
     arguments = context.arguments(lock.reference(), str(lock.base.pin))
     if lock.base.kind == "local":
@@ -53,21 +55,23 @@ def build_from_definition(context: Context, lock: ImageLock, path: Path) -> None
     options = [
         part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")
     ]
-    _build(path, [*options, *_SQUASH], str(context.path / DEFINITION), context.path)
+    steps = [sign] if signed else []
+    return _build(path, [*options, *_SQUASH], str(context.path / DEFINITION), context.path, steps)
 
 
-def build_from_docker(source: str, path: Path) -> None:
+def build_from_docker(source: str, path: Path, *, signed: bool = False) -> Sif:
     """Turns a Docker image into a SIF.
 
     Args:
         source: ``docker-daemon:NAME:TAG`` or ``docker-archive:FILE``.
         path: where to write it.
+        signed: sign it.
 
     Raises:
-        LaunchError: it cannot be done; ``path`` is as it was.
+        LaunchError: it cannot be done, or fails its check; ``path`` is as it was.
     """
-    _build(path, _SQUASH, source, Path.cwd())
-    run_check(path)
+    steps = [run_check, sign] if signed else [run_check]
+    return _build(path, _SQUASH, source, Path.cwd(), steps)
 
 
 def run_check(path: Path) -> None:
@@ -171,7 +175,13 @@ def _run_or_tell(action: str, path: Path, *options: str) -> None:
         raise LaunchError(f"{path}: apptainer {action}: {_last(result['message'])}")
 
 
-def _build(path: Path, options: Sequence[str], source: str, directory: Path) -> None:
+def _build(
+    path: Path,
+    options: Sequence[str],
+    source: str,
+    directory: Path,
+    steps: Sequence[Callable[[Path], None]],
+) -> Sif:
     # Apptainer takes an image that is there for one that it has built: build beside, then move.
     aside = fresh_aside(path.absolute())
     aside.parent.mkdir(parents=True, exist_ok=True)
@@ -185,9 +195,16 @@ def _build(path: Path, options: Sequence[str], source: str, directory: Path) -> 
                 raise LaunchError(f"{path}: apptainer build: {log.reason()}") from error
             if not aside.is_file():
                 raise LaunchError(f"{path}: apptainer build made no image: {log.reason()}")
+        try:
+            for step in steps:
+                step(aside)
+            built = record_sif(aside)
+        except LaunchError as error:
+            raise LaunchError(str(error).replace(str(aside), str(path))) from error
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+    return built
 
 
 def _last(message: Sequence[str] | Mapping[str, Any] | None) -> str:

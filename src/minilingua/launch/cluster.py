@@ -119,9 +119,11 @@ class Slurm(_Section):
                     f"stages.{name}: runs data stages, which need no GPU, and asks for "
                     f"{resources.gpus}; train, convert and evaluate are jobs of their own"
                 )
-            if resources.gpus == 0 and resources.partition in self.gpu_partitions:
+            # Slurm chooses among several, as in gpu-short,gpu-long.
+            forbidden = set(resources.partition.split(",")) & set(self.gpu_partitions)
+            if resources.gpus == 0 and forbidden:
                 raise ValueError(
-                    f"stages.{name}: asks for no GPU, but {resources.partition} is a GPU partition"
+                    f"stages.{name}: asks for no GPU, but {min(forbidden)} is a GPU partition"
                 )
             if resources.seconds <= self.save_before_limit and name in {"train", "pipeline"}:
                 raise ValueError(
@@ -234,7 +236,7 @@ def _read_yaml(path: Path, name: str) -> dict[str, Any]:
             f"there are: {', '.join(known)}{did_you_mean(name, known)}"
         )
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        raw = YAML(typ="safe", pure=True).load(path.read_bytes())  # which says what is no UTF-8
     except YAMLError as error:
         raise LaunchError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict) or "launcher" not in raw:

@@ -102,7 +102,9 @@ def _require_bindable(*directories: Path) -> None:
 
 def scratch_directory(cluster: Cluster, repository: Path) -> Path:
     """Returns where containers keep caches and temporary files."""
-    return repository / (cluster.scratch or DEFAULT_SCRATCH)
+    scratch = cluster.scratch or DEFAULT_SCRATCH
+    # What begins with a variable that a script's shell expands, such as ${HOME}, is a whole path.
+    return Path(scratch) if scratch.startswith("${") else repository / scratch
 
 
 def prepare_scratch(cluster: Cluster, repository: Path) -> None:
@@ -154,7 +156,7 @@ def _docker(program: Program, cluster: Cluster, repository: Path) -> Command:
     arguments += ["--user", f"{os.getuid()}:{os.getgid()}", "--shm-size", _SHARED_MEMORY]
     arguments += ["--workdir", str(repository), "--volume", f"{scratch / 'tmp'}:/tmp"]
     for bind in dict.fromkeys((str(repository), *cluster.binds, str(scratch))):
-        arguments += ["--volume", f"{bind}:{bind}"]
+        arguments += ["--volume", bind if ":" in bind else f"{bind}:{bind}"]
     if cluster.gpus:
         arguments += ["--gpus", "all"]
     for name, value in {"HOME": "/tmp", **_caches(scratch)}.items():  # noqa: S108 - in the container

@@ -31,8 +31,13 @@ COMPLETION = "complete.json"
 _TOLD_TOO_EARLY = 128 + signal.SIGUSR1
 """Exit code of a training that was told of its limit before it could listen."""
 _EXPANDED_LATER = "# shellcheck disable=SC2016  # the shell of each rank expands it"
-_SUBMITTED = "'minilingua-[a-z]+-[0-9a-f]+-[0-9]+'"
-"""Names of jobs that a launcher has submitted."""
+_FOLLOWED = r"""
+# Jobs that a launcher has submitted in this checkout.
+followed() {
+    squeue --me --noheader --format='%j|%Z' | grep -E '^minilingua-[a-z]+-[0-9a-f]+-[0-9]+[|]' |
+        cut -d '|' -f 2- | grep -Fx -e "$PWD" -e "$(pwd -P)"
+}
+""".strip().splitlines()
 _PORTS = (20000, 12000)
 """First port of rendezvous, and how many there are, below those that systems hand out; a job's id
 chooses."""
@@ -161,7 +166,7 @@ def _pipeline(cluster: str) -> list[str]:
         # All of its process group is told of the limit, as by a Ctrl-C: that leaves the job which
         # is followed alone.
         _listen('INT -- "-$step"'),
-        f"followed() {{ squeue --me --noheader --format=%j | grep -Ex {_SUBMITTED}; }}",
+        *_FOLLOWED,
         "saved() { { cat dvc.lock runs/jobs/*/submission.json; } 2>/dev/null | cksum; }",
         "before=$(saved)",
         "set -m",  # gives it a process group of its own

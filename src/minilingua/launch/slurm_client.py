@@ -1,6 +1,7 @@
 """Slurm's commands: submit, ask, cancel. What they print becomes values or one clear line."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from minilingua.core.errors import LaunchError
 
 _TIME_OUT = 60
 _NO_ANSWER = 124
+_NO_PROGRAM = 127
 LIVE = frozenset(
     {
         "PENDING",
@@ -98,7 +100,11 @@ def submit(script: Path, name: str, log: str, export: str) -> int:
         )
     if done.returncode != 0:
         raise LaunchError(f"Slurm refuses the job: {_last(done)}; see slurm.stages in {_FILE}")
-    return int(done.stdout.strip().partition(";")[0])
+    # A cluster's own wrapper may say more.
+    named = re.findall(r"^(\d+)(?:;.*)?$", done.stdout, re.MULTILINE)
+    if not named:
+        raise LaunchError(f"sbatch names no job: {_last(done)}; the next call finds it by its name")
+    return int(named[-1])
 
 
 _FILE = "the cluster file"
@@ -123,14 +129,17 @@ def find_by_name(name: str, directory: Path) -> int | None:
         name: of the job.
         directory: where it was submitted: another checkout may train the same.
     """
-    found = _ask("squeue", "--noheader", "--me", f"--name={name}", "--format=%A|%Z")
-    job = _latest_of(found, directory)
+    # Ended ones, too, where there is no accounting: the controller remembers for some minutes.
+    options = ("--noheader", "--me", "--states=all", f"--name={name}", "--format=%A|%Z")
+    job = _latest_of(_ask("squeue", *options), directory)
     if job is not None:
         return job
     # Accounting looks at today only, unless it is told otherwise.
     asked = (f"--name={name}", "--starttime=now-30days", "--format=JobIDRaw,WorkDir")
-    found = _ask("sacct", "--noheader", "--parsable2", "-X", *asked)
-    return _latest_of(found, directory)
+    done = _call("sacct", "--noheader", "--parsable2", "-X", *asked)
+    if done.returncode == _NO_PROGRAM or "accounting storage is disabled" in done.stderr:
+        return None
+    return _latest_of(_lines(done, "sacct"), directory)
 
 
 def _latest_of(lines: Sequence[str], directory: Path) -> int | None:
@@ -240,9 +249,12 @@ def require_slurm() -> None:
 
 
 def _ask(*command: str) -> list[str]:
-    done = _call(*command)
+    return _lines(_call(*command), command[0])
+
+
+def _lines(done: "subprocess.CompletedProcess[str]", name: str) -> list[str]:
     if done.returncode != 0:
-        raise SlurmUnreachableError(f"{command[0]}: {_last(done)}")
+        raise SlurmUnreachableError(f"{name}: {_last(done)}")
     return [line for line in done.stdout.splitlines() if line.strip()]
 
 
@@ -257,7 +269,7 @@ def _call(*command: str) -> subprocess.CompletedProcess[str]:
             env=_environment(os.environ),
         )
     except FileNotFoundError:
-        return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not on PATH")
+        return subprocess.CompletedProcess(command, _NO_PROGRAM, "", f"{command[0]} is not on PATH")
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, _NO_ANSWER, "", f"no answer in {_TIME_OUT} s")
 
