@@ -1,5 +1,7 @@
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from minilingua.params import SpikeParams
 from minilingua.training.checkpoint import Progress, complete_checkpoints
 from minilingua.training.loop import TrainingLoop
 from minilingua.training.run_directory import RunDirectory, open_run
-from minilingua.training.spikes import find_spike
+from minilingua.training.spikes import find_spike, needed_losses
 from minilingua.training.stop_request import StopRequest
 from tests.training.engines import engine_of, opened
 from tests.training.workspace import Workspace, make_workspace
@@ -38,11 +40,26 @@ def test_first_steps_and_no_threshold_have_none() -> None:
     assert in_a_row([*CALM, 99.0], RULE.model_copy(update={"threshold": None})) == 0
 
 
-@given(st.lists(st.floats(0, 9), min_size=1, max_size=60))
-def test_only_the_last_losses_matter(losses: list[float]) -> None:
-    kept = losses[-(RULE.window + RULE.patience) :]
-    if len(kept) < len(losses):  # a restart keeps these only
-        assert in_a_row(losses) == in_a_row(kept)
+@given(
+    st.lists(st.floats(0, 9), min_size=1, max_size=40), st.integers(1, 12), st.integers(1, 5)
+)
+def test_only_the_last_losses_matter(losses: list[float], window: int, patience: int) -> None:
+    rule = RULE.model_copy(update={"window": window, "patience": patience})
+    assert in_a_row(losses, rule) == in_a_row(losses[-needed_losses(rule) :], rule)
+
+
+@pytest.mark.parametrize("window", [1, 4, 10])
+def test_a_loop_counts_a_row_of_spikes_whatever_the_window(
+    workspace: Workspace, window: int
+) -> None:
+    rule = RULE.model_copy(update={"window": window})
+    loop = loop_of(workspace, open_run("k" * 16), spikes=rule)
+    spikes = [
+        loop._notice_spike(step_event(step, loss))
+        for step, loss in enumerate([*CALM, 4.0, 6.0, 8.0], start=1)
+    ]
+    assert [spike and spike.in_a_row for spike in spikes] == [None] * len(CALM) + [1, 2, 3]
+    assert loop._spikes_end_it
 
 
 def test_a_training_that_stays_up_ends_and_keeps_its_last_good_state(tmp_path: Path) -> None:
@@ -88,9 +105,9 @@ def step_event(step: int, loss: float) -> StepEvent:
     )
 
 
-def loop_of(workspace: Workspace, run: RunDirectory) -> TrainingLoop:
+def loop_of(workspace: Workspace, run: RunDirectory, **train: Any) -> TrainingLoop:
     return TrainingLoop(
-        engine=engine_of(workspace, keep_checkpoints=1),
+        engine=engine_of(workspace, keep_checkpoints=1, **train),
         validation=opened(workspace.params, "validation"),
         run=run,
         stop=StopRequest(),

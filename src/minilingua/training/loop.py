@@ -31,7 +31,7 @@ from minilingua.training.memory import peak_memory_mb
 from minilingua.training.profiler import ProfilerWindow, profiler_window
 from minilingua.training.run_directory import RunDirectory
 from minilingua.training.saving import Saved, Saver
-from minilingua.training.spikes import find_spike
+from minilingua.training.spikes import find_spike, needed_losses
 from minilingua.training.stop_request import StopRequest
 from minilingua.training.system_usage import SystemMonitor
 
@@ -148,8 +148,7 @@ class TrainingLoop:
     def _notice_spike(self, event: StepEvent) -> SpikeEvent | None:
         """Returns the spike of a step, if it is one."""
         rule = self.engine.params.train.spikes
-        # Enough to see a whole row of spikes, each before its own window.
-        self._losses = [*self._losses, event.loss][-(rule.window + rule.patience) :]
+        self._losses = [*self._losses, event.loss][-needed_losses(rule) :]
         spike = find_spike(self._losses, rule, event.step)
         self._in_spike = spike is not None
         self._spikes_end_it = spike is not None and spike.in_a_row >= rule.patience
