@@ -40,9 +40,7 @@ def test_first_steps_and_no_threshold_have_none() -> None:
     assert in_a_row([*CALM, 99.0], RULE.model_copy(update={"threshold": None})) == 0
 
 
-@given(
-    st.lists(st.floats(0, 9), min_size=1, max_size=40), st.integers(1, 12), st.integers(1, 5)
-)
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), st.integers(1, 12), st.integers(1, 5))
 def test_only_the_last_losses_matter(losses: list[float], window: int, patience: int) -> None:
     rule = RULE.model_copy(update={"window": window, "patience": patience})
     assert in_a_row(losses, rule) == in_a_row(losses[-needed_losses(rule) :], rule)

@@ -203,6 +203,19 @@ def test_early_stop_ends_the_training(tmp_path: Path) -> None:
     assert (end.step, end.reason, end.best_step) == (4, "early_stop", 0)
 
 
+def test_a_stop_request_at_the_last_evaluation_does_not_undo_early_stopping(tmp_path: Path) -> None:
+    rule = {**rule_of_params(), "patience": 1, "min_delta": 9.0}
+    whole, stopped = (
+        make_workspace(tmp_path / name, train={"early_stopping": rule})
+        for name in ("whole", "stopped")
+    )
+    whole.train()
+    process = stopped.start(signalled=('"verdict":"stop"', signal.SIGTERM))
+    assert process.wait() == EXIT_PREEMPTED, process.errors()
+    stopped.train()
+    assert stopped.outputs() == whole.outputs()
+
+
 def in_two_ranks(workspace: Workspace) -> subprocess.Popen[str]:
     """The worker as `minilingua train` starts it when a training takes two ranks."""
     return subprocess.Popen(

@@ -77,14 +77,17 @@ class TrainingLoop:
             self.console.begin(self.progress.step, steps)
         try:
             while True:
-                reason = self._evaluate(steps) if self._evaluation_is_due(steps) else "go on"
-                if reason == "stop requested" or self.stop.requested():
+                is_evaluated = not self._evaluation_is_due(steps) or self._evaluate()
+                if not is_evaluated or self.stop.requested():
                     self._save()
                     self._note(self._saver.wait())
                     return None
-                if reason == "early stop" or self.progress.step == steps:
+                if self.progress.step == steps:
                     self._note(self._saver.wait())
-                    return self._end("early_stop" if reason == "early stop" else "plan_complete")
+                    return self._end("plan_complete")
+                if self._early_stop():
+                    self._note(self._saver.wait())
+                    return self._end("early_stop")
                 if self._save_is_due():
                     self._save()
                 self._note(self._saver.poll())
@@ -184,13 +187,13 @@ class TrainingLoop:
             return False
         return step % self.engine.params.train.eval_interval == 0 or step == steps
 
-    def _evaluate(self, steps: int) -> str:
-        """Evaluates and decides; returns what follows."""
+    def _evaluate(self) -> bool:
+        """Evaluates and decides, unless a stop was requested meanwhile; tells whether it did."""
         step = self.progress.step
         began = time.perf_counter()
         event = evaluate(self.engine, self.validation, step, self.stop.requested)
         if event is None:
-            return "stop requested"
+            return False
         history = (*self.progress.history, evaluated(event))
         decision = decide(history, self.engine.params.train.early_stopping)
         self.progress = Progress(step=step, history=history)
@@ -203,7 +206,17 @@ class TrainingLoop:
             self._record(event, began)
             self.run.add(decision)
             self.console.evaluation(event, decision, self._last)
-        return "early stop" if decision.verdict == "stop" and step < steps else "go on"
+        return True
+
+    def _early_stop(self) -> bool:
+        """Tells whether the evaluation of this step ends the training.
+
+        Asked of the history: a state that was saved on request may hold an evaluation that ends it.
+        """
+        step, history = self.progress.step, self.progress.history
+        if not history or history[-1].step != step:
+            return False
+        return decide(history, self.engine.params.train.early_stopping).verdict == "stop"
 
     def _record(self, event: EvaluationEvent, began: float) -> None:
         self.run.add(event)

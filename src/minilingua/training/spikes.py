@@ -17,7 +17,7 @@ _LEAST = 5
 
 
 def needed_losses(rule: SpikeParams) -> int:
-    """Returns how many of the last losses show a whole row of spikes, each before its own window."""
+    """Returns how many of the last losses show a row of spikes, and the window before each."""
     return max(rule.window, _LEAST) + rule.patience
 
 
