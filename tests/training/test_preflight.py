@@ -6,6 +6,7 @@ import torch
 
 from minilingua.core.errors import EXIT_BAD_INPUT, OutputError, ParamsError
 from minilingua.core.events import StepEvent
+from minilingua.llama_shapes import count_parameters
 from minilingua.megatron_model.megatron import quiet
 from minilingua.training.engine import Engine
 from minilingua.training.layout import Layout
@@ -80,6 +81,11 @@ def test_a_disk_that_is_too_small_is_told_in_bytes(
 ) -> None:
     needed, free = check_disk(workspace.params, VOCABULARY, Path("runs"))
     assert 0 < needed < free
+    parameters = count_parameters(workspace.params.model, VOCABULARY)
+    kept = workspace.params.train.keep_checkpoints
+    # One more state is written before another goes; each has its weights, beside the best so far
+    # and those of an evaluation that was just made.
+    assert needed == parameters * ((kept + 1) * (12 + 4) + 2 * 4)
     usage = shutil.disk_usage(".")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
     with pytest.raises(OutputError, match=rf"take up to {needed:,} bytes, {needed - 1:,} are free"):

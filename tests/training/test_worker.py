@@ -216,6 +216,32 @@ def test_a_stop_request_at_the_last_evaluation_does_not_undo_early_stopping(tmp_
     assert stopped.outputs() == whole.outputs()
 
 
+def test_weights_are_kept_that_a_kept_state_or_the_training_itself_can_select(
+    tmp_path: Path,
+) -> None:
+    """Evaluations improve one after the other; what lies between the states is dropped."""
+    rule = {**rule_of_params(), "enabled": False, "min_delta": 0.0}
+    intervals = {"eval_interval": 1, "save_interval": 8, "keep_checkpoints": 2}
+    workspace = make_workspace(
+        tmp_path / "root", steps=24, train={"lr": 2e-3, "early_stopping": rule, **intervals}
+    )
+    killed = workspace.start(signalled=('"step":23,', signal.SIGKILL))
+    assert killed.wait() == -signal.SIGKILL, killed.errors()
+    run = workspace.run_path()
+    improved = [
+        event.step
+        for event in workspace.events()
+        if isinstance(event, DecisionEvent) and event.verdict == "improved"
+    ]
+    assert len(improved) > 20
+    states = [int(path.name[5:]) for path in (run / "checkpoints").iterdir()]
+    assert sorted(states) == [8, 16]
+    kept = {int(path.name[5:13]) for path in (run / "best").glob("*.safetensors")}
+    assert kept == {max(step for step in improved if step <= end) for end in (8, 16, 22)}
+    shutil.rmtree(run / "checkpoints/step_00000016")  # as a damaged state's message says
+    workspace.train()
+
+
 def in_two_ranks(workspace: Workspace) -> subprocess.Popen[str]:
     """The worker as `minilingua train` starts it when a training takes two ranks."""
     return subprocess.Popen(

@@ -8,6 +8,7 @@ is saved every ``save_interval`` steps, while training goes on, and when a stop 
 """
 
 import time
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -259,14 +260,12 @@ class TrainingLoop:
         history, rule = self.progress.history, self.engine.params.train.early_stopping
         if not history or self._saver.in_flight:  # a state that is about to count has its best too
             return
-        oldest = next(iter(complete_checkpoints(self.run.checkpoints)), history[-1].step + 1)
-        # A state that was saved on request may lack the evaluation of its own step.
-        known = max((item.step for item in history if item.step < oldest), default=0)
-        self.run.prune_best(
-            decide(history[:end], rule).best_step
-            for end in range(1, len(history) + 1)
-            if history[end - 1].step >= known
-        )
+        evaluated_at = [item.step for item in history]
+        known = {len(history)}
+        for state in complete_checkpoints(self.run.checkpoints):
+            # One that was saved on request may lack the evaluation of its own step.
+            known |= {bisect_left(evaluated_at, state), bisect_right(evaluated_at, state)}
+        self.run.prune_best(decide(history[:end], rule).best_step for end in known if end > 0)
 
     def _end(self, reason: Literal["early_stop", "plan_complete"]) -> EndEvent:
         decision = decide(self.progress.history, self.engine.params.train.early_stopping)
