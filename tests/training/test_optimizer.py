@@ -41,6 +41,8 @@ def test_warm_up_reaches_the_peak_and_a_decay_the_minimum(workspace: Workspace) 
     wsd = learning_rates(workspace, learning_rate_schedule="wsd", decay_steps=5)
     assert wsd[:7] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
     assert wsd[7:] == pytest.approx([1 - 0.1 * step for step in range(1, 6)])
+    falling = learning_rates(workspace, learning_rate_schedule="wsd", decay_steps=8)
+    assert falling == pytest.approx(linear)  # warm-up and decay may be the whole plan
 
 
 def test_training_steps_use_the_rates_of_the_schedule(workspace: Workspace) -> None:
