@@ -164,9 +164,7 @@ def test_only_languages_that_stay_worse_stop() -> None:
         *(False, True, False, True, False, False, True, True)
     ]
     assert [decision.verdict for decision in decisions] == ["improved"] * 7 + ["stop"]
-    assert decisions[-1].worse_languages["fi"] == pytest.approx(
-        0.3
-    )  # over its lowest
+    assert decisions[-1].worse_languages["fi"] == pytest.approx(0.3)  # over its lowest
 
 
 def test_a_guard_allows_for_the_standard_error_and_the_warm_up() -> None:
