@@ -154,7 +154,7 @@ def test_the_last_token_of_the_vocabulary_is_in_it(tmp_path: Path) -> None:
     split = planned(tmp_path, [("en", [1, 99], [0, 1])], packs=[0, 1], steps=[0, 1])
     assert split.contents(0).supervised_tokens == 1
     plan = PackPlan(sequence_length=9, splits={"train": split.plan}, meta={})
-    with pytest.raises(DataError, match="holds token 99, but .* vocabulary has 99"):
+    with pytest.raises(DataError, match=r"holds token 99, but .* vocabulary has 99"):
         open_split(plan, "train", vocab_size=99, with_slots=True, tokens=tmp_path)
 
 
