@@ -27,8 +27,8 @@ def in_a_row(losses: list[float], rule: SpikeParams = RULE) -> int:
 
 def test_a_jump_is_a_spike_and_a_row_of_them_is_counted_up_to_patience() -> None:
     assert in_a_row(CALM) == 0
-    assert in_a_row([*CALM, 3.7]) == 0  # within the threshold of the median 2.75
-    assert in_a_row([*CALM, 3.8]) == 1
+    assert in_a_row([*CALM, 3.75]) == 0  # at the threshold above the median 2.75
+    assert in_a_row([*CALM, 3.76]) == 1
     assert [in_a_row([*CALM, *[4.0] * count]) for count in (1, 2, 3, 4)] == [1, 2, 3, 3]
     assert in_a_row([*CALM, 4.0, 2.5, 4.0]) == 1
     spike = find_spike([*CALM, 4.0], RULE, 7)
