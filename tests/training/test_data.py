@@ -13,7 +13,7 @@ from minilingua.core.plan import PackPlan
 from minilingua.core.seeding import content_id
 from minilingua.core.tokens import TokenizedConversation, write_token_file
 from minilingua.training.data import MicroBatch, PlannedSplit, open_split
-from tests.training.engines import opened
+from tests.training.engines import opened, without_targets
 from tests.training.workspace import Workspace, split_plan
 
 Conversations = Sequence[tuple[str, list[int], list[int]]]
@@ -136,6 +136,17 @@ def test_totals_are_the_sums_of_all_steps_repetitions_counted(workspace: Workspa
     totals = split.totals()
     assert totals.tokens == sum(step.tokens for step in steps)
     assert totals.supervised_tokens == sum(step.supervised_tokens for step in steps)
+
+
+def test_steps_without_targets_are_found_before_any_is_trained(workspace: Workspace) -> None:
+    split = opened(workspace.params)
+    split.check_targets("train")
+    bare = without_targets(split, set(split.plan.packs_of_step(2)))
+    with pytest.raises(DataError, match=r"data/plan: step \d+ of train has no supervised token"):
+        bare.check_targets("train")
+    validation = opened(workspace.params, "validation")
+    with pytest.raises(DataError, match="data/plan: step 1 of validation has no supervised token"):
+        without_targets(validation, set(range(validation.plan.packs))).check_targets("validation")
 
 
 def test_tokens_outside_the_vocabulary_are_refused(workspace: Workspace) -> None:

@@ -65,14 +65,19 @@ def test_norms_are_not_decayed(workspace: Workspace) -> None:
 @pytest.mark.parametrize("clip_grad", [0.05, 1e9])
 def test_a_step_is_adamw_with_the_gradient_clipped(workspace: Workspace, clip_grad: float) -> None:
     """By hand (Loshchilov and Hutter, 2019), two steps; every parameter shows."""
-    options = {"adam_beta1": 0.8, "adam_beta2": 0.9, "adam_epsilon": 1e-3, "weight_decay": 0.5}
+    options: dict[str, Any] = {
+        "adam_beta1": 0.8,
+        "adam_beta2": 0.9,
+        "adam_epsilon": 1e-3,
+        "weight_decay": 0.5,
+    }
     engine = engine_of(workspace, clip_grad=clip_grad, warmup_steps=0, lr=0.01, **options)
-    # Megatron clips in place: the gradients are read from an engine that does not clip.
-    other = engine_of(workspace, clip_grad=1e9, warmup_steps=0, lr=0.01, **options)
     weights = {name: value.detach().clone() for name, value in engine.model.named_parameters()}
     first = {name: torch.zeros_like(value) for name, value in weights.items()}
     second = {name: torch.zeros_like(value) for name, value in weights.items()}
     for step in (1, 2):
+        # Megatron clips in place: gradients are read from an engine that does not, and is new.
+        other = engine_of(workspace, clip_grad=1e9)
         with torch.no_grad():
             for name, parameter in other.model.named_parameters():
                 parameter.copy_(weights[name])

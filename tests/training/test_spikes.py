@@ -31,6 +31,7 @@ def test_a_jump_is_a_spike_and_a_row_of_them_is_counted_up_to_patience() -> None
     assert in_a_row([*CALM, 3.76]) == 1
     assert [in_a_row([*CALM, *[4.0] * count]) for count in (1, 2, 3, 4)] == [1, 2, 3, 3]
     assert in_a_row([*CALM, 4.0, 2.5, 4.0]) == 1
+    assert in_a_row([*[9.0] * 12, *[2.0] * 10, 4.0]) == 1  # what lies before the window is over
     spike = find_spike([*CALM, 4.0], RULE, 7)
     assert spike == SpikeEvent(step=7, loss=4.0, median=2.75, in_a_row=1)
 

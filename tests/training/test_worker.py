@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil  # type: ignore[import-untyped]  # it ships none
 import pytest
 import torch
@@ -24,13 +26,21 @@ from minilingua.core.events import (
     read_events,
     read_telemetry,
 )
+from minilingua.core.plan import read_plan
+from minilingua.core.tokens import open_token_file, write_token_file
 from minilingua.launch.ranks import ranks_command
 from minilingua.params_file import load_params
 from minilingua.training import worker
 from minilingua.training.profiler import profiler_window
 from minilingua.training.run_directory import open_run
 from minilingua.training.run_key import identify_run
-from tests.training.workspace import REPOSITORY, Workspace, make_workspace
+from tests.training.workspace import (
+    REPOSITORY,
+    VOCABULARY,
+    Workspace,
+    make_workspace,
+    write_plan_meta,
+)
 
 DROPOUT = {"hidden_dropout": 0.1, "attention_dropout": 0.1}
 
@@ -384,6 +394,32 @@ def test_bad_input_is_one_line(
     assert len(errors) == 1
     assert errors[0].startswith("train: error: ")
     assert message in errors[0]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--preflight",)])
+def test_a_step_that_teaches_nothing_is_told_before_any_is_trained(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """The last step's conversations are bare; those of the steps before are others."""
+    workspace = make_workspace(tmp_path / "root", steps=2, packs_per_step=1)
+    plan = read_plan(workspace.root / "data/plan")
+    last = plan.splits["train"].pack(1)
+    for code in {ref.language for ref in last}:
+        path = workspace.root / "data/tokens/train" / code
+        file = open_token_file(path)
+        rows = [file[row] for row in range(len(file))]
+        for ref in last:
+            if ref.language == code:
+                rows[ref.row] = replace(
+                    rows[ref.row], loss_mask=np.zeros_like(rows[ref.row].loss_mask)
+                )
+        shutil.rmtree(path)
+        write_token_file(path, rows, vocab_size=VOCABULARY, tokenizer_digest="t" * 64)
+    write_plan_meta(workspace.root, token_digests={})
+    process = workspace.start(*arguments)
+    assert process.wait() == EXIT_BAD_INPUT
+    said = process.errors().splitlines()[-1]
+    assert said == "train: error: data/plan: step 2 of train has no supervised token"
 
 
 def test_missing_inputs_are_one_line(
