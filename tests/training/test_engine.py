@@ -144,6 +144,10 @@ def test_every_step_rank_and_stage_has_dropout_of_its_own(
     engine = engine_of(workspace, hidden_dropout=0.5)
     seeds: list[int] = []
     monkeypatch.setattr("minilingua.training.engine.seed_random_states", seeds.append)
+    for step in (1, 2):
+        engine.train_step(step)
+    assert seeds[0] != seeds[1]
+    seeds.clear()
     for step, rank, stage in product((1, 2), (0, 1), (0, 1)):
         for name, value in (("data_parallel_rank", rank), ("pipeline_model_parallel_rank", stage)):
             monkeypatch.setattr(parallel_state, f"get_{name}", lambda value=value, **_: value)

@@ -17,7 +17,7 @@ from tests.training.workspace import VOCABULARY, Workspace
 
 def test_the_largest_micro_batch_is_the_largest_of_all(workspace: Workspace) -> None:
     split = opened(workspace.params)
-    for ranks, joined in ((1, 2), (2, 1), (3, 3)):
+    for ranks, joined in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 3)):
         sizes = {
             (step, batch.tokens.shape[1])
             for step in range(split.plan.steps)

@@ -144,3 +144,20 @@ def test_a_restart_knows_that_it_is_in_a_spike(workspace: Workspace) -> None:
     assert resumed.progress.step == 7
     assert resumed._in_spike
     assert not resumed._save_is_due()
+
+
+def test_a_restart_does_not_count_losses_of_steps_that_it_trains_again(
+    workspace: Workspace,
+) -> None:
+    run = open_run("k" * 16)
+    with quiet():
+        loop = loop_of(workspace, run)
+        loop.progress = Progress(step=6, history=())
+        loop._save()
+        loop._note(loop._saver.wait())
+        for step, loss in enumerate([*CALM, 9.0], start=1):  # killed after a step beyond the state
+            run.add(step_event(step, loss))
+        resumed = loop_of(workspace, run)
+        resumed._restore()
+    assert resumed._losses == CALM
+    assert not resumed._in_spike
