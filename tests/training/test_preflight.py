@@ -1,4 +1,6 @@
 import shutil
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import torch
 
 from minilingua.core.errors import EXIT_BAD_INPUT, OutputError, ParamsError
 from minilingua.core.events import StepEvent
+from minilingua.core.plan import SplitPlan
 from minilingua.llama_shapes import count_parameters
 from minilingua.megatron_model.megatron import quiet
 from minilingua.training.engine import Engine
@@ -17,7 +20,14 @@ from tests.training.workspace import VOCABULARY, Workspace
 
 def test_the_largest_micro_batch_is_the_largest_of_all(workspace: Workspace) -> None:
     split = opened(workspace.params)
-    for ranks, joined in ((1, 1), (1, 2), (2, 1), (1, 3), (3, 3)):
+    plan = split.plan
+    backwards = SplitPlan(  # packs, and their conversations, from last to first
+        conversations=plan.conversations[::-1],
+        pack_offsets=plan.pack_offsets[-1] - plan.pack_offsets[::-1],
+        step_offsets=plan.step_offsets[-1] - plan.step_offsets[::-1],
+    )
+    splits = split, replace(split, plan=backwards)
+    for split, (ranks, joined) in product(splits, ((1, 1), (1, 2), (2, 1), (1, 3), (3, 3))):
         sizes = {
             (step, batch.tokens.shape[1])
             for step in range(split.plan.steps)
