@@ -11,6 +11,7 @@ from minilingua.core.events import (
     EvaluationEvent,
     Event,
     LanguageLoss,
+    SpikeEvent,
     StepEvent,
     TelemetryWriter,
     append_event,
@@ -92,6 +93,18 @@ def test_compaction_keeps_the_last_of_each_step_in_order() -> None:
     ]
     assert compact(replayed) == [_step(1), _step(2, 1.0), _evaluation(2), _step(3, 0.9)]
     assert compact(replayed, last_step=2) == [_step(1), _step(2, 1.0), _evaluation(2)]
+
+
+def test_a_replayed_step_takes_back_what_was_recorded_after_it() -> None:
+    """The second attempt has no spike and ends earlier, as one on other ranks may."""
+    spike = SpikeEvent(step=2, loss=9.0, median=2.0, in_a_row=1)
+    first = EndEvent(step=4, reason="plan_complete", best_step=4, best_loss=1.0)
+    second = EndEvent(step=3, reason="early_stop", best_step=1, best_loss=2.0)
+    attempt: list[Event] = [_step(1), _evaluation(1), _step(2, 9.0), spike, _step(3), _step(4)]
+    replay: list[Event] = [_step(2, 1.0), _step(3, 1.0), second]
+    assert compact([*attempt, first]) == [*attempt, first]
+    assert compact([*attempt, first, *replay]) == [*attempt[:2], *replay]
+    assert compact([*attempt, _step(3, 1.0)]) == [*attempt[:4], _step(3, 1.0)]
 
 
 def test_telemetry_carries_attempt_and_time(tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ def test_everything_happens_in_the_steps_that_there_are(
     assert cut.splits["validation"] is plan.splits["validation"]
     from minilingua.params_file import load_params
 
-    train = shortened(load_params(), 8).train
+    params = load_params()
+    train = shortened(params, 8).train
     assert (train.save_interval, train.eval_interval, train.warmup_steps) == (2, 4, 2)
     assert not train.early_stopping.enabled
+    long = params.train.model_copy(update={"warmup_steps": 50, "decay_steps": 200})
+    train = shortened(params.model_copy(update={"train": long}), 8).train
+    assert (train.warmup_steps, train.decay_steps) == (4, 4)  # as schedule wsd needs it

@@ -331,6 +331,32 @@ def test_less_than_half_a_step_is_one_clear_line(params: Params) -> None:
         stage.run(params)
 
 
+def test_packs_that_are_shorter_than_every_conversation_are_told(params: Params) -> None:
+    short = with_pack(params, sequence_length=3, global_batch=12)
+    with pytest.raises(
+        DataError, match=r"data/tokens/train: none of its \d+ conversations fits into pack\.seq"
+    ):
+        stage.run(short)
+    assert not PLAN.exists()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([], "has no conversation; raise curate.validation"),
+        ([1025, 2000], r"none of its 28 conversations fits into pack\.sequence_length 1024"),
+    ],
+)
+def test_without_validation_there_is_no_plan(
+    params: Params, lengths: list[int], message: str
+) -> None:
+    for code in LANGUAGES:
+        write_tokens(TOKENS / "validation" / code, lengths, code)
+    with pytest.raises(DataError, match=f"data/tokens/validation: {message}"):
+        stage.run(params)
+    assert not PLAN.exists()
+
+
 def test_tokens_of_two_tokenizers_are_refused(params: Params) -> None:
     write_tokens(TOKENS / "train/fi", [5] * 100, tokenizer_digest="another")
     with pytest.raises(DataError, match="train: en and fi were made by different tokenizers"):

@@ -13,7 +13,7 @@ from minilingua.core.plan import PackPlan
 from minilingua.core.seeding import content_id
 from minilingua.core.tokens import TokenizedConversation, write_token_file
 from minilingua.training.data import MicroBatch, PlannedSplit, open_split
-from tests.training.engines import opened
+from tests.training.engines import opened, without_targets
 from tests.training.workspace import Workspace, split_plan
 
 Conversations = Sequence[tuple[str, list[int], list[int]]]
@@ -31,7 +31,7 @@ def planned(
         order.append((code, len(rows)))
         rows.append(
             TokenizedConversation(
-                id=f"{number:016x}",
+                id=f"{99 - number:016x}",  # descending: their order is the plan's
                 tokens=np.array(tokens, dtype=np.uint32),
                 loss_mask=np.array(mask, dtype=np.uint8),
             )
@@ -71,7 +71,7 @@ def test_labels_are_the_next_tokens_of_the_same_conversation(tmp_path: Path) -> 
     assert codes == ["en", "en", "fi", "fi", "fi"]
     contents = split.contents(0)
     assert (contents.tokens, contents.supervised_tokens, contents.conversations) == (13, 5, 4)
-    assert contents.sample_digest == content_id("".join(f"{n:016x}" for n in range(4)))
+    assert contents.sample_digest == content_id("".join(f"{99 - n:016x}" for n in range(4)))
     totals = split.totals()
     assert (totals.tokens, totals.supervised_tokens) == (13, 5)
 
@@ -129,6 +129,26 @@ def test_a_rank_without_packs_gets_a_batch_that_predicts_nothing(tmp_path: Path)
     assert pairs(batch) == []
 
 
+def test_totals_are_the_sums_of_all_steps_repetitions_counted(workspace: Workspace) -> None:
+    split = opened(workspace.params)
+    steps = [split.contents(step) for step in range(split.plan.steps)]
+    assert len(np.unique(split.plan.conversations)) < len(split.plan.conversations)
+    totals = split.totals()
+    assert totals.tokens == sum(step.tokens for step in steps)
+    assert totals.supervised_tokens == sum(step.supervised_tokens for step in steps)
+
+
+def test_steps_without_targets_are_found_before_any_is_trained(workspace: Workspace) -> None:
+    split = opened(workspace.params)
+    split.check_targets("train")
+    bare = without_targets(split, set(split.plan.packs_of_step(2)))
+    with pytest.raises(DataError, match=r"data/plan: step \d+ of train has no supervised token"):
+        bare.check_targets("train")
+    validation = opened(workspace.params, "validation")
+    with pytest.raises(DataError, match="data/plan: step 1 of validation has no supervised token"):
+        without_targets(validation, set(range(validation.plan.packs))).check_targets("validation")
+
+
 def test_tokens_outside_the_vocabulary_are_refused(workspace: Workspace) -> None:
     split = opened(workspace.params)
     assert split.languages.keys() == {"en", "fi", "bg"}
@@ -139,6 +159,14 @@ def test_tokens_outside_the_vocabulary_are_refused(workspace: Workspace) -> None
             vocab_size=9,
             with_slots=True,
         )
+
+
+def test_the_last_token_of_the_vocabulary_is_in_it(tmp_path: Path) -> None:
+    split = planned(tmp_path, [("en", [1, 99], [0, 1])], packs=[0, 1], steps=[0, 1])
+    assert split.contents(0).supervised_tokens == 1
+    plan = PackPlan(sequence_length=9, splits={"train": split.plan}, meta={})
+    with pytest.raises(DataError, match=r"holds token 99, but .* vocabulary has 99"):
+        open_split(plan, "train", vocab_size=99, with_slots=True, tokens=tmp_path)
 
 
 def test_a_plan_that_asks_for_rows_that_are_not_there_is_refused(tmp_path: Path) -> None:

@@ -156,6 +156,17 @@ def test_a_language_that_gets_worse_is_recorded_and_can_stop() -> None:
     assert "patience is 2" in stopping[-1].reason
 
 
+def test_only_languages_that_stay_worse_stop() -> None:
+    rule = rule_with(language_bound=0.1, language_stop=True)
+    events = languages(*({"fi": loss} for loss in (2.0, 2.2, 2.05, 2.2, 2.0, 1.9, 2.2, 2.2)))
+    decisions = replay(events, rule)
+    assert [bool(decision.worse_languages) for decision in decisions] == [
+        *(False, True, False, True, False, False, True, True)
+    ]
+    assert [decision.verdict for decision in decisions] == ["improved"] * 7 + ["stop"]
+    assert decisions[-1].worse_languages["fi"] == pytest.approx(0.3)  # over its lowest
+
+
 def test_a_guard_allows_for_the_standard_error_and_the_warm_up() -> None:
     assert replay(WORSE, rule_with(language_bound=0.19))[1].worse_languages
     noisy = rule_with(language_bound=0.19, standard_errors=1.0)

@@ -1,5 +1,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from minilingua.core.errors import DataError
 from minilingua.megatron_model.documents import pack_documents
-from minilingua.megatron_model.megatron import quiet
+from minilingua.megatron_model.megatron import parallel_state, quiet
 from minilingua.training.data import PlannedSplit
 from minilingua.training.engine import DivergenceError, Engine
 from tests.training.engines import engine_of, gradients, opened, without_targets
@@ -137,6 +138,23 @@ def test_dropout_of_a_step_does_not_depend_on_the_steps_before(workspace: Worksp
     assert losses[1] == losses[2]
 
 
+def test_every_step_rank_and_stage_has_dropout_of_its_own(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(workspace, hidden_dropout=0.5)
+    seeds: list[int] = []
+    monkeypatch.setattr("minilingua.training.engine.seed_random_states", seeds.append)
+    for step in (1, 2):
+        engine.train_step(step)
+    assert seeds[0] != seeds[1]
+    seeds.clear()
+    for step, rank, stage in product((1, 2), (0, 1), (0, 1)):
+        for name, value in (("data_parallel_rank", rank), ("pipeline_model_parallel_rank", stage)):
+            monkeypatch.setattr(parallel_state, f"get_{name}", lambda value=value, **_: value)
+        engine._seed(step)
+    assert len(set(seeds)) == 8
+
+
 def test_bf16_trains_near_fp32_and_keeps_fp32_weights(workspace: Workspace) -> None:
     exact = [event.loss for event in map(engine_of(workspace).train_step, range(1, 5))]
     engine = engine_of(workspace, precision="bf16")
@@ -152,6 +170,13 @@ def test_losses_that_are_not_finite_stop_the_training(workspace: Workspace) -> N
     with torch.no_grad():
         engine.model.embedding.word_embeddings.weight[5] = torch.nan
     with pytest.raises(DivergenceError, match="step 1: the loss is nan"):
+        engine.train_step(1)
+
+
+def test_gradients_that_are_not_finite_stop_the_training(workspace: Workspace) -> None:
+    engine = engine_of(workspace)
+    engine.model.decoder.final_layernorm.weight.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(DivergenceError, match=r"step 1: the gradient's norm is (nan|inf)"):
         engine.train_step(1)
 
 

@@ -63,6 +63,8 @@ def test_a_language_has_the_loss_that_it_has_alone(workspace: Workspace) -> None
         alone = evaluate(engine, replace(validation, plan=plan), 0, never)
         assert alone is not None
         assert alone.loss == pytest.approx(whole.languages[code].loss, rel=1e-6)
+        error = whole.languages[code].standard_error
+        assert alone.standard_error == pytest.approx(error, rel=1e-4)
 
 
 def test_dropout_is_off_and_training_goes_on_with_it(workspace: Workspace) -> None:
@@ -103,6 +105,11 @@ def test_the_standard_error_is_that_of_drawing_other_conversations() -> None:
     means = losses[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
     found = standard_error(np.stack([losses, tokens]))
     assert found == pytest.approx(means.std(), rel=0.05)
+
+
+def test_the_standard_error_of_two_conversations_is_the_formulas() -> None:
+    sums = np.array([[4.0, 3.0], [2.0, 1.0]])  # the loss is 7/3, both are 2/3 off it
+    assert standard_error(sums) == pytest.approx(np.sqrt(2 / (2 - 1) * 8 / 9) / 3)
 
 
 def test_conversations_without_targets_say_nothing_about_the_error() -> None:

@@ -2,11 +2,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+import torch
 
 from minilingua.core.errors import ParamsError
 from minilingua.megatron_model.megatron import quiet
 from minilingua.training.optimizer import build_scheduler
-from tests.training.engines import engine_of
+from tests.training.engines import engine_of, gradients
 from tests.training.workspace import Workspace
 
 STEPS = 12
@@ -40,6 +41,8 @@ def test_warm_up_reaches_the_peak_and_a_decay_the_minimum(workspace: Workspace) 
     wsd = learning_rates(workspace, learning_rate_schedule="wsd", decay_steps=5)
     assert wsd[:7] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
     assert wsd[7:] == pytest.approx([1 - 0.1 * step for step in range(1, 6)])
+    falling = learning_rates(workspace, learning_rate_schedule="wsd", decay_steps=8)
+    assert falling == pytest.approx(linear)  # warm-up and decay may be the whole plan
 
 
 def test_training_steps_use_the_rates_of_the_schedule(workspace: Workspace) -> None:
@@ -57,6 +60,40 @@ def test_norms_are_not_decayed(workspace: Workspace) -> None:
     }
     for name, parameter in engine.model.named_parameters():
         assert decay[id(parameter)] == (0.0 if "norm" in name else 0.5), name
+
+
+@pytest.mark.parametrize("clip_grad", [0.05, 1e9])
+def test_a_step_is_adamw_with_the_gradient_clipped(workspace: Workspace, clip_grad: float) -> None:
+    """By hand (Loshchilov and Hutter, 2019), two steps; every parameter shows."""
+    options: dict[str, Any] = {
+        "adam_beta1": 0.8,
+        "adam_beta2": 0.9,
+        "adam_epsilon": 1e-3,
+        "weight_decay": 0.5,
+    }
+    engine = engine_of(workspace, clip_grad=clip_grad, warmup_steps=0, lr=0.01, **options)
+    weights = {name: value.detach().clone() for name, value in engine.model.named_parameters()}
+    first = {name: torch.zeros_like(value) for name, value in weights.items()}
+    second = {name: torch.zeros_like(value) for name, value in weights.items()}
+    for step in (1, 2):
+        # Megatron clips in place: gradients are read from an engine that does not, and is new.
+        other = engine_of(workspace, clip_grad=1e9)
+        with torch.no_grad():
+            for name, parameter in other.model.named_parameters():
+                parameter.copy_(weights[name])
+        norm = other.train_step(step).grad_norm
+        assert engine.train_step(step).grad_norm == pytest.approx(norm, rel=1e-4)
+        scale = min(1.0, clip_grad / norm)
+        assert (scale < 1) == (clip_grad < 1)
+        for name, gradient in gradients(other).items():
+            first[name].lerp_(gradient * scale, 0.2)
+            second[name].lerp_((gradient * scale).square(), 0.1)
+            moved = first[name] / (1 - 0.8**step)
+            moved /= (second[name] / (1 - 0.9**step)).sqrt() + 1e-3
+            decayed = weights[name] * (1 if "norm" in name else 1 - 0.01 * 0.5)
+            weights[name] = decayed - 0.01 * moved
+        for name, parameter in engine.model.named_parameters():
+            torch.testing.assert_close(parameter.data, weights[name], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
 import shutil
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,8 @@ import torch
 
 from minilingua.core.errors import EXIT_BAD_INPUT, OutputError, ParamsError
 from minilingua.core.events import StepEvent
+from minilingua.core.plan import SplitPlan
+from minilingua.llama_shapes import count_parameters
 from minilingua.megatron_model.megatron import quiet
 from minilingua.training.engine import Engine
 from minilingua.training.layout import Layout
@@ -16,7 +20,14 @@ from tests.training.workspace import VOCABULARY, Workspace
 
 def test_the_largest_micro_batch_is_the_largest_of_all(workspace: Workspace) -> None:
     split = opened(workspace.params)
-    for ranks, joined in ((1, 2), (2, 1), (3, 3)):
+    plan = split.plan
+    backwards = SplitPlan(  # packs, and their conversations, from last to first
+        conversations=plan.conversations[::-1],
+        pack_offsets=plan.pack_offsets[-1] - plan.pack_offsets[::-1],
+        step_offsets=plan.step_offsets[-1] - plan.step_offsets[::-1],
+    )
+    splits = split, replace(split, plan=backwards)
+    for split, (ranks, joined) in product(splits, ((1, 1), (1, 2), (2, 1), (1, 3), (3, 3))):
         sizes = {
             (step, batch.tokens.shape[1])
             for step in range(split.plan.steps)
@@ -80,6 +91,11 @@ def test_a_disk_that_is_too_small_is_told_in_bytes(
 ) -> None:
     needed, free = check_disk(workspace.params, VOCABULARY, Path("runs"))
     assert 0 < needed < free
+    parameters = count_parameters(workspace.params.model, VOCABULARY)
+    kept = workspace.params.train.keep_checkpoints
+    # One more state is written before another goes; each has its weights, beside the best so far
+    # and those of an evaluation that was just made.
+    assert needed == parameters * ((kept + 1) * (12 + 4) + 2 * 4)
     usage = shutil.disk_usage(".")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
     with pytest.raises(OutputError, match=rf"take up to {needed:,} bytes, {needed - 1:,} are free"):

@@ -1,5 +1,7 @@
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from minilingua.params import SpikeParams
 from minilingua.training.checkpoint import Progress, complete_checkpoints
 from minilingua.training.loop import TrainingLoop
 from minilingua.training.run_directory import RunDirectory, open_run
-from minilingua.training.spikes import find_spike
+from minilingua.training.spikes import find_spike, needed_losses
 from minilingua.training.stop_request import StopRequest
 from tests.training.engines import engine_of, opened
 from tests.training.workspace import Workspace, make_workspace
@@ -25,10 +27,11 @@ def in_a_row(losses: list[float], rule: SpikeParams = RULE) -> int:
 
 def test_a_jump_is_a_spike_and_a_row_of_them_is_counted_up_to_patience() -> None:
     assert in_a_row(CALM) == 0
-    assert in_a_row([*CALM, 3.7]) == 0  # within the threshold of the median 2.75
-    assert in_a_row([*CALM, 3.8]) == 1
+    assert in_a_row([*CALM, 3.75]) == 0  # at the threshold above the median 2.75
+    assert in_a_row([*CALM, 3.76]) == 1
     assert [in_a_row([*CALM, *[4.0] * count]) for count in (1, 2, 3, 4)] == [1, 2, 3, 3]
     assert in_a_row([*CALM, 4.0, 2.5, 4.0]) == 1
+    assert in_a_row([*[9.0] * 12, *[2.0] * 10, 4.0]) == 1  # what lies before the window is over
     spike = find_spike([*CALM, 4.0], RULE, 7)
     assert spike == SpikeEvent(step=7, loss=4.0, median=2.75, in_a_row=1)
 
@@ -38,11 +41,24 @@ def test_first_steps_and_no_threshold_have_none() -> None:
     assert in_a_row([*CALM, 99.0], RULE.model_copy(update={"threshold": None})) == 0
 
 
-@given(st.lists(st.floats(0, 9), min_size=1, max_size=60))
-def test_only_the_last_losses_matter(losses: list[float]) -> None:
-    kept = losses[-(RULE.window + RULE.patience) :]
-    if len(kept) < len(losses):  # a restart keeps these only
-        assert in_a_row(losses) == in_a_row(kept)
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), st.integers(1, 12), st.integers(1, 5))
+def test_only_the_last_losses_matter(losses: list[float], window: int, patience: int) -> None:
+    rule = RULE.model_copy(update={"window": window, "patience": patience})
+    assert in_a_row(losses, rule) == in_a_row(losses[-needed_losses(rule) :], rule)
+
+
+@pytest.mark.parametrize("window", [1, 4, 10])
+def test_a_loop_counts_a_row_of_spikes_whatever_the_window(
+    workspace: Workspace, window: int
+) -> None:
+    rule = RULE.model_copy(update={"window": window})
+    loop = loop_of(workspace, open_run("k" * 16), spikes=rule)
+    spikes = [
+        loop._notice_spike(step_event(step, loss))
+        for step, loss in enumerate([*CALM, 4.0, 6.0, 8.0], start=1)
+    ]
+    assert [spike and spike.in_a_row for spike in spikes] == [None] * len(CALM) + [1, 2, 3]
+    assert loop._spikes_end_it
 
 
 def test_a_training_that_stays_up_ends_and_keeps_its_last_good_state(tmp_path: Path) -> None:
@@ -88,9 +104,9 @@ def step_event(step: int, loss: float) -> StepEvent:
     )
 
 
-def loop_of(workspace: Workspace, run: RunDirectory) -> TrainingLoop:
+def loop_of(workspace: Workspace, run: RunDirectory, **train: Any) -> TrainingLoop:
     return TrainingLoop(
-        engine=engine_of(workspace, keep_checkpoints=1),
+        engine=engine_of(workspace, keep_checkpoints=1, **train),
         validation=opened(workspace.params, "validation"),
         run=run,
         stop=StopRequest(),
@@ -128,3 +144,20 @@ def test_a_restart_knows_that_it_is_in_a_spike(workspace: Workspace) -> None:
     assert resumed.progress.step == 7
     assert resumed._in_spike
     assert not resumed._save_is_due()
+
+
+def test_a_restart_does_not_count_losses_of_steps_that_it_trains_again(
+    workspace: Workspace,
+) -> None:
+    run = open_run("k" * 16)
+    with quiet():
+        loop = loop_of(workspace, run)
+        loop.progress = Progress(step=6, history=())
+        loop._save()
+        loop._note(loop._saver.wait())
+        for step, loss in enumerate([*CALM, 9.0], start=1):  # killed after a step beyond the state
+            run.add(step_event(step, loss))
+        resumed = loop_of(workspace, run)
+        resumed._restore()
+    assert resumed._losses == CALM
+    assert not resumed._in_spike

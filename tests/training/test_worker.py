@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil  # type: ignore[import-untyped]  # it ships none
 import pytest
 import torch
@@ -24,13 +26,21 @@ from minilingua.core.events import (
     read_events,
     read_telemetry,
 )
+from minilingua.core.plan import read_plan
+from minilingua.core.tokens import open_token_file, write_token_file
 from minilingua.launch.ranks import ranks_command
 from minilingua.params_file import load_params
 from minilingua.training import worker
 from minilingua.training.profiler import profiler_window
 from minilingua.training.run_directory import open_run
 from minilingua.training.run_key import identify_run
-from tests.training.workspace import REPOSITORY, Workspace, make_workspace
+from tests.training.workspace import (
+    REPOSITORY,
+    VOCABULARY,
+    Workspace,
+    make_workspace,
+    write_plan_meta,
+)
 
 DROPOUT = {"hidden_dropout": 0.1, "attention_dropout": 0.1}
 
@@ -203,6 +213,45 @@ def test_early_stop_ends_the_training(tmp_path: Path) -> None:
     assert (end.step, end.reason, end.best_step) == (4, "early_stop", 0)
 
 
+def test_a_stop_request_at_the_last_evaluation_does_not_undo_early_stopping(tmp_path: Path) -> None:
+    rule = {**rule_of_params(), "patience": 1, "min_delta": 9.0}
+    whole, stopped = (
+        make_workspace(tmp_path / name, train={"early_stopping": rule})
+        for name in ("whole", "stopped")
+    )
+    whole.train()
+    process = stopped.start(signalled=('"verdict":"stop"', signal.SIGTERM))
+    assert process.wait() == EXIT_PREEMPTED, process.errors()
+    stopped.train()
+    assert stopped.outputs() == whole.outputs()
+
+
+def test_weights_are_kept_that_a_kept_state_or_the_training_itself_can_select(
+    tmp_path: Path,
+) -> None:
+    """Evaluations improve one after the other; what lies between the states is dropped."""
+    rule = {**rule_of_params(), "enabled": False, "min_delta": 0.0}
+    intervals = {"eval_interval": 1, "save_interval": 8, "keep_checkpoints": 2}
+    workspace = make_workspace(
+        tmp_path / "root", steps=24, train={"lr": 2e-3, "early_stopping": rule, **intervals}
+    )
+    killed = workspace.start(signalled=('"step":23,', signal.SIGKILL))
+    assert killed.wait() == -signal.SIGKILL, killed.errors()
+    run = workspace.run_path()
+    improved = [
+        event.step
+        for event in workspace.events()
+        if isinstance(event, DecisionEvent) and event.verdict == "improved"
+    ]
+    assert len(improved) > 20
+    states = [int(path.name[5:]) for path in (run / "checkpoints").iterdir()]
+    assert sorted(states) == [8, 16]
+    kept = {int(path.name[5:13]) for path in (run / "best").glob("*.safetensors")}
+    assert kept == {max(step for step in improved if step <= end) for end in (8, 16, 22)}
+    shutil.rmtree(run / "checkpoints/step_00000016")  # as a damaged state's message says
+    workspace.train()
+
+
 def in_two_ranks(workspace: Workspace) -> subprocess.Popen[str]:
     """The worker as `minilingua train` starts it when a training takes two ranks."""
     return subprocess.Popen(
@@ -345,6 +394,32 @@ def test_bad_input_is_one_line(
     assert len(errors) == 1
     assert errors[0].startswith("train: error: ")
     assert message in errors[0]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--preflight",)])
+def test_a_step_that_teaches_nothing_is_told_before_any_is_trained(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """The last step's conversations are bare; those of the steps before are others."""
+    workspace = make_workspace(tmp_path / "root", steps=2, packs_per_step=1)
+    plan = read_plan(workspace.root / "data/plan")
+    last = plan.splits["train"].pack(1)
+    for code in {ref.language for ref in last}:
+        path = workspace.root / "data/tokens/train" / code
+        file = open_token_file(path)
+        rows = [file[row] for row in range(len(file))]
+        for ref in last:
+            if ref.language == code:
+                rows[ref.row] = replace(
+                    rows[ref.row], loss_mask=np.zeros_like(rows[ref.row].loss_mask)
+                )
+        shutil.rmtree(path)
+        write_token_file(path, rows, vocab_size=VOCABULARY, tokenizer_digest="t" * 64)
+    write_plan_meta(workspace.root, token_digests={})
+    process = workspace.start(*arguments)
+    assert process.wait() == EXIT_BAD_INPUT
+    said = process.errors().splitlines()[-1]
+    assert said == "train: error: data/plan: step 2 of train has no supervised token"
 
 
 def test_missing_inputs_are_one_line(

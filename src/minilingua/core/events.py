@@ -153,15 +153,23 @@ def read_events(path: Path) -> Iterator[Event]:
 def compact(events: Iterable[Event], last_step: int | None = None) -> list[Event]:
     """Returns the last event of each kind and step, in the order of an uninterrupted run.
 
+    A step that is trained again takes back what was recorded after it: where a replay differs (on
+    other ranks, or by profile ``fast``), a spike or an end of the first attempt may never recur.
+
     Args:
         events: all that was written, replayed steps included.
         last_step: drops what lies after it (a step that was trained but not saved).
     """
     latest: dict[tuple[int, int], Event] = {}
+    newest = (0, 0)
     for event in events:
-        if last_step is None or event.step <= last_step:
-            latest[event.step, _ORDER[event.kind]] = event
-    return [latest[key] for key in sorted(latest)]
+        place = event.step, _ORDER[event.kind]
+        if event.kind == "step" and place <= newest:
+            latest = {before: kept for before, kept in latest.items() if before < place}
+            newest = place
+        latest[place] = event
+        newest = max(newest, place)
+    return [latest[key] for key in sorted(latest) if last_step is None or key[0] <= last_step]
 
 
 @dataclass(slots=True, kw_only=True)

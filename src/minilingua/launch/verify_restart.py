@@ -112,13 +112,15 @@ def main(argv: Sequence[str]) -> int:
 def shortened(params: Params, steps: int) -> Params:
     """Returns the same training with all that has to happen in it happening in ``steps``."""
     train = params.train
+    warmup = min(train.warmup_steps, steps // 2)
     return params.model_copy(
         update={
             "train": train.model_copy(
                 update={
                     "save_interval": max(1, steps // 4),
                     "eval_interval": max(1, steps // 2),
-                    "warmup_steps": min(train.warmup_steps, steps // 2),
+                    "warmup_steps": warmup,
+                    "decay_steps": min(train.decay_steps, steps - warmup),
                     "early_stopping": train.early_stopping.model_copy(update={"enabled": False}),
                 }
             )

@@ -55,11 +55,14 @@ def run(params: Params) -> None:
 
     Raises:
         MissingInputError: a token file is missing.
-        DataError: a token file is damaged, or there is not even one step to train.
+        DataError: a token file is damaged, there is nothing to validate on, or not even one step
+            to train.
         ParamsError: a mixture weight names a language or source without data.
     """
     length = params.pack.sequence_length
     corpora = {split: read_corpus(TOKENS, split, params.languages, length) for split in SPLITS}
+    for split in ("train", "validation"):  # a training cannot do without; test may be empty
+        _check_any(split, corpora[split], length)
     with staged_directory(OUTPUT) as output:
         training = _plan_training(output, corpora["train"], params)
         splits: dict[Split, _Planned] = {"train": training.planned}
@@ -90,6 +93,18 @@ def run(params: Params) -> None:
     write_text(LEDGER_OF_SOURCES, ledger_csv(training.sources, by_source=True))
     write_bytes(PICTURE, picture)
     print(_report(splits, training))  # noqa: T201 - the stage's report
+
+
+def _check_any(split: Split, corpus: Sequence[LanguageCorpus], sequence_length: int) -> None:
+    if any(map(len, corpus)):
+        return
+    if too_long := sum(item.dropped_too_long for item in corpus):
+        raise DataError(
+            f"{TOKENS / split}: none of its {too_long} conversations fits into "
+            f"pack.sequence_length {sequence_length}"
+        )
+    share = "" if split == "train" else f"; raise curate.{split}"
+    raise DataError(f"{TOKENS / split}: has no conversation{share}")
 
 
 def _plan_training(output: Path, corpus: Sequence[LanguageCorpus], params: Params) -> _Training:

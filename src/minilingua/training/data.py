@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from minilingua.core.errors import DataError
 from minilingua.core.languages import LANGUAGE_INDEX
 from minilingua.core.plan import PackPlan, SplitPlan, unpack_ref
 from minilingua.core.records import Split
@@ -128,6 +129,17 @@ class PlannedSplit:
             rows[mine] = counts[plan.rows()[mine]]
         bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows)])
         return np.diff(bounds[plan.pack_offsets.astype(np.int64)])
+
+    def check_targets(self, split: Split) -> None:
+        """Checks that every step has something to learn from, before any is trained.
+
+        Raises:
+            DataError: no token of a step is supervised.
+        """
+        targets = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.pack_rows(targets=True))])
+        empty = np.flatnonzero(np.diff(targets[self.plan.step_offsets.astype(np.int64)]) == 0)
+        if len(empty):
+            raise DataError(f"data/plan: step {empty[0] + 1} of {split} has no supervised token")
 
     def totals(self) -> TokenTotals:
         """Counts the whole plan, every epoch of it."""

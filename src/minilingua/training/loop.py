@@ -8,6 +8,7 @@ is saved every ``save_interval`` steps, while training goes on, and when a stop 
 """
 
 import time
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,7 +32,7 @@ from minilingua.training.memory import peak_memory_mb
 from minilingua.training.profiler import ProfilerWindow, profiler_window
 from minilingua.training.run_directory import RunDirectory
 from minilingua.training.saving import Saved, Saver
-from minilingua.training.spikes import find_spike
+from minilingua.training.spikes import find_spike, needed_losses
 from minilingua.training.stop_request import StopRequest
 from minilingua.training.system_usage import SystemMonitor
 
@@ -77,14 +78,17 @@ class TrainingLoop:
             self.console.begin(self.progress.step, steps)
         try:
             while True:
-                reason = self._evaluate(steps) if self._evaluation_is_due(steps) else "go on"
-                if reason == "stop requested" or self.stop.requested():
+                is_evaluated = not self._evaluation_is_due(steps) or self._evaluate()
+                if not is_evaluated or self.stop.requested():
                     self._save()
                     self._note(self._saver.wait())
                     return None
-                if reason == "early stop" or self.progress.step == steps:
+                if self.progress.step == steps:
                     self._note(self._saver.wait())
-                    return self._end("early_stop" if reason == "early stop" else "plan_complete")
+                    return self._end("plan_complete")
+                if self._early_stop():
+                    self._note(self._saver.wait())
+                    return self._end("early_stop")
                 if self._save_is_due():
                     self._save()
                 self._note(self._saver.poll())
@@ -148,8 +152,7 @@ class TrainingLoop:
     def _notice_spike(self, event: StepEvent) -> SpikeEvent | None:
         """Returns the spike of a step, if it is one."""
         rule = self.engine.params.train.spikes
-        # Enough to see a whole row of spikes, each before its own window.
-        self._losses = [*self._losses, event.loss][-(rule.window + rule.patience) :]
+        self._losses = [*self._losses, event.loss][-needed_losses(rule) :]
         spike = find_spike(self._losses, rule, event.step)
         self._in_spike = spike is not None
         self._spikes_end_it = spike is not None and spike.in_a_row >= rule.patience
@@ -185,13 +188,13 @@ class TrainingLoop:
             return False
         return step % self.engine.params.train.eval_interval == 0 or step == steps
 
-    def _evaluate(self, steps: int) -> str:
-        """Evaluates and decides; returns what follows."""
+    def _evaluate(self) -> bool:
+        """Evaluates and decides, unless a stop was requested meanwhile; tells whether it did."""
         step = self.progress.step
         began = time.perf_counter()
         event = evaluate(self.engine, self.validation, step, self.stop.requested)
         if event is None:
-            return "stop requested"
+            return False
         history = (*self.progress.history, evaluated(event))
         decision = decide(history, self.engine.params.train.early_stopping)
         self.progress = Progress(step=step, history=history)
@@ -204,7 +207,17 @@ class TrainingLoop:
             self._record(event, began)
             self.run.add(decision)
             self.console.evaluation(event, decision, self._last)
-        return "early stop" if decision.verdict == "stop" and step < steps else "go on"
+        return True
+
+    def _early_stop(self) -> bool:
+        """Tells whether the evaluation of this step ends the training.
+
+        Asked of the history: a state that was saved on request may hold an evaluation that ends it.
+        """
+        step, history = self.progress.step, self.progress.history
+        if not history or history[-1].step != step:
+            return False
+        return decide(history, self.engine.params.train.early_stopping).verdict == "stop"
 
     def _record(self, event: EvaluationEvent, began: float) -> None:
         self.run.add(event)
@@ -247,14 +260,12 @@ class TrainingLoop:
         history, rule = self.progress.history, self.engine.params.train.early_stopping
         if not history or self._saver.in_flight:  # a state that is about to count has its best too
             return
-        oldest = next(iter(complete_checkpoints(self.run.checkpoints)), history[-1].step + 1)
-        # A state that was saved on request may lack the evaluation of its own step.
-        known = max((item.step for item in history if item.step < oldest), default=0)
-        self.run.prune_best(
-            decide(history[:end], rule).best_step
-            for end in range(1, len(history) + 1)
-            if history[end - 1].step >= known
-        )
+        evaluated_at = [item.step for item in history]
+        known = {len(history)}
+        for state in complete_checkpoints(self.run.checkpoints):
+            # One that was saved on request may lack the evaluation of its own step.
+            known |= {bisect_left(evaluated_at, state), bisect_right(evaluated_at, state)}
+        self.run.prune_best(decide(history[:end], rule).best_step for end in known if end > 0)
 
     def _end(self, reason: Literal["early_stop", "plan_complete"]) -> EndEvent:
         decision = decide(self.progress.history, self.engine.params.train.early_stopping)

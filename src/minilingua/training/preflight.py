@@ -28,8 +28,8 @@ from minilingua.training.memory import peak_memory_mb
 
 STATE_BYTES, BEST_BYTES = 12, 4
 """Of a parameter: fp32 weight and two moments; weights alone."""
-_BEST_KEPT = 3
-"""Weights of evaluations that are there at once: what a kept state can select, and new ones."""
+_NEW_WEIGHTS = 2
+"""Weights of evaluations beside those that states select: the best so far, and one that is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def check_disk(params: Params, vocab_size: int, runs: Path) -> tuple[int, int]:
     """
     parameters = count_parameters(params.model, vocab_size)
     kept = params.train.keep_checkpoints + 1  # one is written before another is dropped
-    needed = parameters * (kept * STATE_BYTES + _BEST_KEPT * BEST_BYTES)
+    needed = parameters * (kept * STATE_BYTES + (kept + _NEW_WEIGHTS) * BEST_BYTES)
     place = next(path for path in (runs, *runs.resolve().parents) if path.exists())
     free = shutil.disk_usage(place).free
     if needed > free:

@@ -36,7 +36,7 @@ from minilingua.training.console import say
 from minilingua.training.data import PlannedSplit, open_split
 from minilingua.training.engine import Engine, build_engine
 from minilingua.training.flops import peak_flops
-from minilingua.training.inputs import TrainingInputs, check_ranks, read_inputs
+from minilingua.training.inputs import SPLITS, TrainingInputs, check_ranks, read_inputs
 from minilingua.training.layout import Layout
 from minilingua.training.loop import TrainingLoop
 from minilingua.training.preflight import check_disk, try_training
@@ -172,10 +172,13 @@ def _open(params: Params, inputs: TrainingInputs, layout: Layout) -> tuple[Engin
         share=context_share(),
         device=local_device(),
     )
+    splits = {split: opened(split) for split in SPLITS}
+    for name, split in splits.items():
+        split.check_targets(name)
     engine = build_engine(
-        params, base.tensors, vocab_size=base.vocab_size, backend=backend, train=opened("train")
+        params, base.tensors, vocab_size=base.vocab_size, backend=backend, train=splits["train"]
     )
-    return engine, opened("validation")
+    return engine, splits["validation"]
 
 
 def _peak(precision: str, layout: Layout) -> float | None:

@@ -16,6 +16,11 @@ _LEAST = 5
 """Losses that a median needs: the first ones of a training fall steeply."""
 
 
+def needed_losses(rule: SpikeParams) -> int:
+    """Returns how many of the last losses show a row of spikes, and the window before each."""
+    return max(rule.window, _LEAST) + rule.patience
+
+
 def find_spike(losses: Sequence[float], rule: SpikeParams, step: int) -> SpikeEvent | None:
     """Returns the spike of the last loss, or None if it is none.
 
