@@ -159,3 +159,27 @@ def test_broken_files_are_named(root: Path, name: str, capsys: pytest.CaptureFix
     write_text(root / name, "stages: [\n")
     assert main(["status"]) == 2
     assert f"error: {name}: not a" in capsys.readouterr().err
+
+
+def test_inputs_that_were_made_anew_are_told(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `dvc repro first`: everything is as recorded, but second has read another."""
+    recorded = json.loads((root / "dvc.lock").read_text())
+    recorded["stages"]["second"]["deps"][1]["md5"] = "0.dir"
+    write_text(root / "dvc.lock", json.dumps(recorded))
+    assert main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert "second     stale  made anew: data/one" in told
+    assert "`dvc repro` runs second\n" in told
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml", "dvc.lock"])
+def test_a_file_that_is_no_text_is_one_line(
+    root: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / name).write_bytes(b"\xff\x00\xfe{{{")
+    assert main(["status"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"minilingua: error: {name}: not ")
+    assert told.count("\n") == 1
