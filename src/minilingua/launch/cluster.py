@@ -235,7 +235,7 @@ def _read_yaml(path: Path, name: str) -> dict[str, Any]:
         )
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise LaunchError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict) or "launcher" not in raw:
         raise LaunchError(f"{path}: expected a key 'launcher', found {raw!r}")
