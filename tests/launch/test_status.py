@@ -183,3 +183,31 @@ def test_a_file_that_is_no_text_is_one_line(
     told = capsys.readouterr().err
     assert told.startswith(f"minilingua: error: {name}: not ")
     assert told.count("\n") == 1
+
+
+@pytest.mark.usefixtures("root")
+def test_without_colour_where_none_is_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert main(["status"]) == 0
+    assert "\033[32mfresh" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["status"]) == 0
+    assert "\033" not in capsys.readouterr().out
+
+
+def test_a_terminal_without_arrows_is_no_traceback(root: Path) -> None:
+    (root / "params.yaml").write_text(
+        (root / "params.yaml").read_text().replace("seed: 20250430", "seed: 1")
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "minilingua", "status"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"parameter seed: 20250430 ?? 1" in done.stdout
