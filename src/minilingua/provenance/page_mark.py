@@ -24,4 +24,4 @@ def mark_of_tokens(lineage: Lineage) -> str:
 
 def has_mark(page: Path, mark: str) -> bool:
     """Tells whether a page is there and was made from what a mark names."""
-    return page.exists() and f'name="made-from" content="{mark}"' in page.read_text("utf-8")
+    return page.exists() and f'name="made-from" content="{mark}"'.encode() in page.read_bytes()
