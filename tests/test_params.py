@@ -86,6 +86,10 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) ->
 def test_a_missing_key_and_a_missing_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"key 'seed' is missing"):
         load_params(_edited(tmp_path, "seed: 20250430", ""))
+    cut = tmp_path / "cut.yaml"
+    cut.write_text("experiment: sample\nseed: 1\n")
+    with pytest.raises(ParamsError, match=r"^\S+: keys languages, .* are missing; [^;]*$"):
+        load_params(cut)
     with pytest.raises(MissingInputError, match="minilingua configure"):
         load_params(tmp_path / "absent.yaml")
 

@@ -7,6 +7,7 @@ are not the stage, but what can be done before it, or with other steps than the 
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -132,6 +133,8 @@ _FED_TO_MLFLOW = ("evaluate",)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; bad input is one line on standard error."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without ± and ─► shows ?
+        sys.stdout.reconfigure(errors="replace")
     try:
         return _dispatch(arguments)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough

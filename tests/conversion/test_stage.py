@@ -421,6 +421,7 @@ def test_any_kept_step_of_a_run(
         (["--step", "25", "--output", "x"], MissingInputError, "no weights of step 25; .* 20, 30$"),
         (["--step", "20", "--run", "9", "--output", "x"], MissingInputError, "has 0 runs '9'; "),
         (["--step", "20", "--output", "models"], ParamsError, "models exists and is no export"),
+        (["--step", "20", "--output", "models/hf/"], ParamsError, "models/hf holds the model that"),
     ],
 )
 def test_what_cannot_be_exported_is_named(

@@ -159,3 +159,55 @@ def test_broken_files_are_named(root: Path, name: str, capsys: pytest.CaptureFix
     write_text(root / name, "stages: [\n")
     assert main(["status"]) == 2
     assert f"error: {name}: not a" in capsys.readouterr().err
+
+
+def test_inputs_that_were_made_anew_are_told(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `dvc repro first`: everything is as recorded, but second has read another."""
+    recorded = json.loads((root / "dvc.lock").read_text())
+    recorded["stages"]["second"]["deps"][1]["md5"] = "0.dir"
+    write_text(root / "dvc.lock", json.dumps(recorded))
+    assert main(["status"]) == 0
+    told = capsys.readouterr().out
+    assert "second     stale  made anew: data/one" in told
+    assert "`dvc repro` runs second\n" in told
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml", "dvc.lock"])
+def test_a_file_that_is_no_text_is_one_line(
+    root: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / name).write_bytes(b"\xff\x00\xfe{{{")
+    assert main(["status"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"minilingua: error: {name}: not ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.usefixtures("root")
+def test_without_colour_where_none_is_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert main(["status"]) == 0
+    assert "\033[32mfresh" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["status"]) == 0
+    assert "\033" not in capsys.readouterr().out
+
+
+def test_a_terminal_without_arrows_is_no_traceback(root: Path) -> None:
+    (root / "params.yaml").write_text(
+        (root / "params.yaml").read_text().replace("seed: 20250430", "seed: 1")
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "minilingua", "status"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"parameter seed: 20250430 ?? 1" in done.stdout

@@ -20,10 +20,10 @@ def preview(language: str, text: str) -> SourcePreview:
 
 def test_text_is_text_and_equal_input_gives_equal_bytes() -> None:
     previews = [preview("de", HOSTILE), preview("code", "x = 1\n")]
-    page = render(previews, split="train", per_source=1, experiment="e")
+    page = render(previews, split="train", per_source=1, experiment="e", mark="m")
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;|end|&gt;" in page
     assert 'title="7 8"' in page
     assert 'lang="de"' in page
     assert 'lang="code"' not in page
-    assert page == render(previews, split="train", per_source=1, experiment="e")
+    assert page == render(previews, split="train", per_source=1, experiment="e", mark="m")

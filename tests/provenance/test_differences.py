@@ -87,6 +87,7 @@ def test_another_output_of_the_same_inputs_is_remarked() -> None:
         ({"loss": 9.0}, "loss "),
         ({"sample_digest": "f" * 16}, "other conversations"),
         ({"grad_norm": 9.0}, "gradient norm "),
+        ({"learning_rate": 9.0}, "learning rate "),
     ],
 )
 def test_the_first_diverging_step_is_named(change: dict[str, object], detail: str) -> None:

@@ -60,6 +60,11 @@ def test_follows_a_real_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     dvc("repro", "--quiet", "convert")
     assert told(read_lineage()) == (True, True, False)
 
+    dvc("repro", "--quiet")
+    Path("models/hf/model").unlink()
+    Path("models/hf/model").write_text("of another step\n")
+    assert told(read_lineage()) == (True, False, True)
+
     Path("reports/train/loss.csv").unlink()
     Path("reports/train/loss.csv").write_text("another training\n")
     assert told(read_lineage()) == (False, False, False)
@@ -71,6 +76,7 @@ def test_without_a_lock_file_what_lies_here_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert told(read_lineage()) == (False, False, False)
     Path("reports/train").mkdir(parents=True)
+    Path("models/hf").mkdir(parents=True)
     Path("reports/evaluation.json").write_text("[]")
     assert told(read_lineage()) == (True, True, True)
 

@@ -15,7 +15,13 @@ from minilingua.evaluation.plot import write_comparison_plot
 from minilingua.evaluation.scores import write_items
 from tests.browser import DESK, PHONE, shown
 from tests.evaluation.test_aggregate import item
-from tests.tracking.workspace import COMMIT, RUN_KEY, Workspace, telemetry_record
+from tests.tracking.workspace import (
+    COMMIT,
+    RUN_KEY,
+    Workspace,
+    telemetry_record,
+    training_events,
+)
 
 PAGE = Path("reports/index.html")
 
@@ -71,12 +77,28 @@ def test_equal_content_gives_equal_bytes_and_ids_are_not_shared() -> None:
 
 
 def test_code_that_did_not_make_the_result_is_named(line: Workspace) -> None:
-    write_text(line.root / "src/train.py", "# other code")
-    stages = {"train": {"deps": [{"path": "src/train.py", "md5": "0"}], "outs": []}}
-    write_json(line.root / "dvc.lock", {"schema": "2.0", "stages": stages})
+    line.lock()
+    write_text(line.root / "src/convert.py", "# other code")
     assert main(["report"]) == 0
     text = " ".join(PAGE.read_text().split())
-    assert "not what made this:</b> src/train.py changed since a stage read them" in text
+    assert "not what made this:</b> src/convert.py changed since a stage read them" in text
+
+
+def test_outputs_of_two_trainings_are_not_told_as_one(
+    line: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line.lock()
+    assert main(["report"]) == 0
+    before = PAGE.read_bytes()
+    line.publish(training_events(8))  # trained anew; the evaluation is still that of the last
+    assert main(["report"]) == 2
+    assert "models/hf is not the export of the training" in capsys.readouterr().err
+    line.publish()
+    ledger = line.root / "reports/mixture.csv"
+    ledger.write_text(ledger.read_text()[:-9])
+    assert main(["report"]) == 2
+    assert "reports/mixture.csv is not what the stage pack made" in capsys.readouterr().err
+    assert PAGE.read_bytes() == before
 
 
 ANSWERS = (

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from minilingua import cli
 from minilingua.core.errors import DataError
 from minilingua.core.events import EndEvent, EvaluationEvent, Event
 from minilingua.core.files import sha256_file, write_text
@@ -160,7 +161,7 @@ def test_losses_on_other_data_are_no_match(workspace: Workspace) -> None:
     def trained_on(tokens: str) -> None:
         stages = {
             "train": {"deps": [{"path": "data/tokens", "md5": tokens}], "outs": []},
-            "convert": {"outs": [{"path": "models/hf", "md5": "1.dir"}]},
+            "convert": {"outs": [{"path": "models/hf", "md5": dvc_md5(Path("models/hf"))}]},
         }
         stages["train"]["outs"] = [
             {"path": "reports/train", "md5": dvc_md5(workspace.root / "reports/train")}
@@ -327,6 +328,25 @@ def test_a_training_that_dvc_has_not_recorded_yet_has_no_model(workspace: Worksp
     workspace.publish(training_events(8))  # DVC still tells of the run before
     track()
     assert not any(name.startswith(("model/", "evaluation/")) for name in workspace.artifacts())
+
+
+def test_a_page_on_an_earlier_result_is_not_told_of_this_one(workspace: Workspace) -> None:
+    workspace.whole_line()
+    assert cli.main(["report"]) == 0
+    track()
+    assert "reports/index.html" in workspace.artifacts()
+    workspace.evaluate(accuracy=0.75)
+    before = workspace.artifact_times()["reports/index.html"]
+    write_text(Path("reports/index.html"), Path("reports/index.html").read_text() + "<!-- -->")
+    Path("reports/preview.html").write_bytes(b'\xff<meta name="made-from" content="other">')
+    track()
+    assert workspace.artifact_times()["reports/index.html"] == before
+    assert "reports/preview.html" not in workspace.artifacts()
+    write_text(Path("reports/preview.html"), '<meta name="made-from" content="unrecorded">')
+    assert cli.main(["report"]) == 0
+    track()
+    assert workspace.artifact_times()["reports/index.html"] > before
+    assert "reports/preview.html" in workspace.artifacts()
 
 
 def test_a_broken_evaluation_is_one_line(workspace: Workspace) -> None:

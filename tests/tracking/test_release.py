@@ -14,7 +14,6 @@ from minilingua import cli
 from minilingua.core.errors import DataError, MissingInputError
 from minilingua.core.files import sha256_file, write_text
 from minilingua.provenance.data_record import SourceRecord
-from minilingua.provenance.lineage import dvc_md5
 from minilingua.tracking.card import HubLicence, hub_licence
 from minilingua.tracking.release import main
 from tests.tracking.workspace import (
@@ -146,39 +145,18 @@ def test_the_passport_tells_of_every_attempt_and_job(root: Workspace) -> None:
     }  # fmt: skip
 
 
-def locked(root: Workspace, **params: object) -> None:
-    """Writes the dvc.lock of a line that is whole, ``params`` being those of ``convert``."""
-    code = root.root / "src/convert.py"
-    write_text(code, "# exports")
-
-    def entry(path: str) -> dict[str, str]:
-        return {"path": path, "md5": dvc_md5(root.root / path)}
-
-    weights = {"path": "models/megatron", "md5": "1.dir"}
-    stages = {
-        "train": {"outs": [weights, entry("reports/train")]},
-        "convert": {
-            "deps": [weights, entry("src/convert.py")],
-            "params": {"params.yaml": params},
-            "outs": [entry("models/hf")],
-        },
-        "evaluate": {"deps": [entry("models/hf")], "outs": [entry("reports/evaluation.json")]},
-    }
-    write_text(root.root / "dvc.lock", json.dumps({"schema": "2.0", "stages": stages}))
-
-
 def test_parameters_are_those_that_each_stage_ran_with(root: Workspace) -> None:
     """The export may have run again since the training noted all parameters."""
     about = json.loads((root.run_directory() / "run.json").read_text())
     convert = {**about["params"]["convert"], "dtype": "bfloat16"}
-    locked(root, convert=convert)
+    root.lock(convert=convert)
     assert main([]) == 0
     passport = json.loads(Path("models/release/passport.json").read_text())
     assert passport["params"] == {**about["params"], "convert": convert}
 
 
 def test_code_that_did_not_make_the_model_is_not_released(root: Workspace) -> None:
-    locked(root)
+    root.lock()
     write_text(root.root / "src/convert.py", "# exports otherwise")
     with pytest.raises(DataError, match=r"^src/convert.py: changed since a stage read it, .*repro"):
         main([])
@@ -293,6 +271,14 @@ def test_outputs_of_two_trainings_are_not_released(root: Workspace) -> None:
     write_text(root.root / "dvc.lock", json.dumps({"schema": "2.0", "stages": {"train": {}}}))
     with pytest.raises(DataError, match="models/hf is not the export of the training"):
         main([])
+
+
+def test_weights_that_were_not_evaluated_are_not_released(root: Workspace) -> None:
+    root.lock()
+    root.export(value=2.0)
+    with pytest.raises(DataError, match="models/hf is not the export of the training"):
+        main([])
+    assert not (root.root / "models/release").exists()
 
 
 def test_the_card_of_a_real_training_names_its_data_sets(root: Workspace) -> None:

@@ -25,6 +25,7 @@ from minilingua.core.files import canonical_json, write_json, write_jsonl, write
 from minilingua.core.records import Score
 from minilingua.evaluation.scores import write_scores, write_summary
 from minilingua.params_file import load_params
+from minilingua.provenance.lineage import dvc_md5
 
 REPOSITORY = Path(__file__).parents[2]
 RUN_KEY = "5f0c2a9b17d84e63"
@@ -209,6 +210,33 @@ class Workspace:
         self.publish()
         self.export()
         self.evaluate()
+
+    def lock(self, **params: object) -> None:
+        """Writes the dvc.lock of the line that lies here.
+
+        Args:
+            params: those of ``convert``.
+        """
+        write_text(self.root / "src/convert.py", "# exports")
+
+        def entry(path: str) -> dict[str, str]:
+            return {"path": path, "md5": dvc_md5(self.root / path)}
+
+        weights = {"path": "models/megatron", "md5": "1.dir"}
+        stages = {
+            "pack": {"outs": [entry("reports/mixture.csv")]},
+            "train": {"outs": [weights, entry("reports/train")]},
+            "convert": {
+                "deps": [weights, entry("src/convert.py")],
+                "params": {"params.yaml": params},
+                "outs": [entry("models/hf")],
+            },
+            "evaluate": {
+                "deps": [entry("models/hf")],
+                "outs": [entry("reports/evaluation.json")],
+            },
+        }
+        write_json(self.root / "dvc.lock", {"schema": "2.0", "stages": stages})
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Returns every row of the store that tells of a run, without ids of the database.

@@ -42,6 +42,7 @@ BASE = Path("models/base")
 TOKENIZER = Path("models/tokenizer")
 OUTPUT = Path("models/hf")
 REPORT = Path("reports/conversion.json")
+_NOT_FOR_A_STEP = (OUTPUT, Path("models/release"))
 _MEGABYTE = 10**6
 
 
@@ -77,6 +78,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--run", help="run key, or its beginning (default: the current run)")
     parser.add_argument("--output", type=Path, required=True, help="directory to write")
     arguments = parser.parse_args(argv)
+    if arguments.output.resolve() in {path.resolve() for path in _NOT_FOR_A_STEP}:
+        raise ParamsError(
+            f"--output {arguments.output} holds the model that was selected and evaluated; "
+            "name another one"
+        )
     if arguments.output.exists() and not (arguments.output / "minilingua.json").exists():
         raise ParamsError(f"{arguments.output} exists and is no export; name another --output")
     from minilingua.params_file import load_params

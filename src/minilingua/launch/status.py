@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -67,7 +68,7 @@ def _lines(
     jobs: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
 ) -> list[str]:
-    coloured = sys.stdout.isatty()
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     lines = [f"experiment {experiment}", ""]
     for stage in stages:
         word, colour = ("stale", _YELLOW) if stage.reasons else ("fresh", _GREEN)

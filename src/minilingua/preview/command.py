@@ -14,6 +14,8 @@ from minilingua.core.tokens import open_token_file
 from minilingua.params_file import load_params
 from minilingua.preview.examples import SourcePreview, preview_language
 from minilingua.preview.page import render
+from minilingua.provenance.lineage import read_lineage
+from minilingua.provenance.page_mark import mark_of_tokens
 
 TOKENS = Path("data/tokens")
 TOKENIZER = Path("models/tokenizer")
@@ -75,6 +77,7 @@ def main(argv: Sequence[str]) -> int:
         split=arguments.split,
         per_source=arguments.examples,
         experiment=params.experiment,
+        mark=mark_of_tokens(read_lineage()),
     )
     write_text(arguments.output, page)
     print(f"{arguments.output}: {sum(len(one.examples) for one in previews)} conversations")  # noqa: T201

@@ -10,7 +10,7 @@ from minilingua.preview.examples import SourcePreview
 
 
 def render(
-    previews: Sequence[SourcePreview], *, split: str, per_source: int, experiment: str
+    previews: Sequence[SourcePreview], *, split: str, per_source: int, experiment: str, mark: str
 ) -> str:
     """Returns the page; equal input gives equal bytes.
 
@@ -19,6 +19,7 @@ def render(
         split: which split they are of.
         per_source: how many examples were asked for.
         experiment: name of the experiment.
+        mark: of the tokens; `track` looks at it.
     """
     environment = Environment(
         loader=PackageLoader("minilingua.preview", "."),
@@ -33,5 +34,9 @@ def render(
         for code, sources in groupby(previews, key=lambda preview: preview.language)
     ]
     return environment.get_template("page.html.jinja").render(
-        languages=languages, split=split, per_source=per_source, experiment=experiment
+        languages=languages,
+        split=split,
+        per_source=per_source,
+        experiment=experiment,
+        mark=mark,
     )

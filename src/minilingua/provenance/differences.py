@@ -19,6 +19,16 @@ from minilingua.provenance.state import StageRecord, State
 Kind = Literal["code", "parameters", "environment", "data", "training", "results"]
 _SHOWN_CODE = 4
 
+_OF_A_STEP = {
+    "grad_norm": "gradient norm",
+    "learning_rate": "learning rate",
+    "tokens": "tokens",
+    "supervised_tokens": "supervised tokens",
+    "conversations": "conversations",
+    "packs_without_targets": "packs without targets",
+}
+"""What else can differ, in words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -131,7 +141,11 @@ def _training(a: State, b: State) -> Iterator[Difference]:
             relative = abs(one.loss - other.loss) / max(abs(one.loss), math.ulp(1.0))
             detail = f"loss {one.loss!r} and {other.loss!r} ({relative:.1e})"
         else:
-            detail = f"gradient norm {one.grad_norm!r} and {other.grad_norm!r}"
+            detail = next(
+                f"{told} {getattr(one, name)!r} and {getattr(other, name)!r}"
+                for name, told in _OF_A_STEP.items()
+                if getattr(one, name) != getattr(other, name)
+            )
         yield Difference(kind="training", what=f"first diverging step {step}", detail=detail)
         break
     lasts = [max(found, default=0) for found in steps]

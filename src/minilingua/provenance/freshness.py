@@ -1,7 +1,8 @@
 """Which stages are fresh, which are stale, and why: a quick look, without starting DVC.
 
 Code and parameters are compared by content, as DVC does. Of data only presence, size and number of
-files are, which takes milliseconds; `dvc status` compares their contents.
+files are, and what dvc.lock says of them, which takes milliseconds; `dvc status` compares their
+contents.
 """
 
 from collections.abc import Mapping
@@ -48,6 +49,7 @@ def read_freshness(params: Mapping[str, Any]) -> list[StageStatus]:
     digests: dict[str, str | None] = {}
     for name, stage in _in_order(_declared(), made_by):
         reasons = _reasons(stage, recorded.get(name), made_by, stale, params, digests)
+        reasons += _renewed_inputs(recorded.get(name), recorded, made_by, stale)
         status = StageStatus(name=name, reasons=tuple(reasons))
         statuses.append(status)
         if reasons:
@@ -60,7 +62,7 @@ def _declared() -> dict[str, Any]:
     try:
         raw = YAML(typ="safe", pure=True).load(DVC_FILE.read_text(encoding="utf-8"))
         return dict(raw["stages"])
-    except (YAMLError, KeyError, TypeError) as error:
+    except (YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{DVC_FILE}: not a pipeline of DVC") from error
 
 
@@ -101,6 +103,26 @@ def _reasons(
     if needed := [name for name in read if name in stale]:
         reasons.append(f"after {', '.join(needed)}")
     return reasons
+
+
+def _renewed_inputs(
+    stage: Mapping[str, Any] | None,
+    recorded: Mapping[str, Any],
+    made_by: Mapping[str, str],
+    stale: Mapping[str, StageStatus],
+) -> list[str]:
+    """Names inputs that their stages have made anew since: `dvc repro train` stops at train."""
+    made = {
+        out["path"]: out.get("md5") for other in recorded.values() for out in other.get("outs", ())
+    }
+    renewed = [
+        entry["path"]
+        for entry in (stage or {}).get("deps", ())
+        if entry["path"] in made_by
+        and made_by[entry["path"]] not in stale
+        and entry.get("md5") != made.get(entry["path"])
+    ]
+    return [f"made anew: {', '.join(renewed)}"] if renewed else []
 
 
 def _changed_code(

@@ -21,6 +21,7 @@ from minilingua.core.errors import DataError
 from minilingua.core.files import tree_files
 
 DVC_LOCK = Path("dvc.lock")
+MODEL = Path("models/hf")
 EVALUATION = Path("reports/evaluation.json")
 EVALUATION_DETAILS = Path("reports/evaluation")
 """Items, answers and the comparison of base and result, written with it."""
@@ -50,17 +51,40 @@ class Lineage:
         """Tells whether ``models/hf`` is the export of the training of ``reports/train``."""
         if self.after in _STAGES_THAT_RENEW["model"]:
             return True
-        return self._has_seen_its_inputs("convert") and self._is_on_disk("train", REPORTS)
+        return (
+            self._has_seen_its_inputs("convert")
+            and self._is_on_disk("train", REPORTS)
+            and self._is_on_disk("convert", MODEL)
+        )
 
     def evaluation_is_current(self) -> bool:
-        """Tells whether ``reports/evaluation.json`` is of the model in ``models/hf``."""
+        """Tells whether ``reports/evaluation.json`` is of the export of this training."""
         if self.after in _STAGES_THAT_RENEW["evaluation"]:
             return True
         return (
-            self.model_is_current()
-            and self._has_seen_its_inputs("evaluate")
+            self._has_seen_its_inputs("evaluate")
+            and self._is_on_disk("train", REPORTS)
             and self._is_on_disk("evaluate", EVALUATION)
         )
+
+    def check(self) -> None:
+        """Makes sure that training, export and evaluation on disk are of one line.
+
+        Raises:
+            DataError: they are not; the message says which is another's.
+        """
+        if not self.model_is_current():
+            raise DataError(
+                f"{MODEL} is not the export of the training in {REPORTS}; run `dvc repro`"
+            )
+        if not self.evaluation_is_current():
+            raise DataError(f"{EVALUATION} is not the evaluation of {MODEL}; run `dvc repro`")
+        for stage, path in ((s, Path(p)) for s in self.stages or {} for p in self._reports(s)):
+            if path.exists() and not self._is_on_disk(stage, path):
+                raise DataError(f"{path} is not what the stage {stage} made; run `dvc repro`")
+
+    def _reports(self, stage: str) -> list[str]:
+        return [path for path in self.recorded(stage, "outs") if path.startswith("reports/")]
 
     def recorded(self, stage: str, side: Literal["deps", "outs"]) -> dict[str, str]:
         """Returns path ─► md5 of what a stage has read or made."""
@@ -134,7 +158,7 @@ def read_lineage(after: str | None = None) -> Lineage:
     try:
         raw = YAML(typ="safe", pure=True).load(DVC_LOCK.read_text(encoding="utf-8"))
         return Lineage(stages=dict(raw["stages"]), after=after)
-    except (YAMLError, KeyError, TypeError) as error:
+    except (YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise DataError(
             f"{DVC_LOCK}: not a lock file of DVC; `git checkout` restores it"
         ) from error
@@ -143,14 +167,20 @@ def read_lineage(after: str | None = None) -> Lineage:
 def dvc_md5(path: Path) -> str:
     """Returns DVC's hash of a file or directory (md5, as in its cache; not a security measure)."""
     if path.is_file():
-        return _md5(path.read_bytes())
+        return _file_md5(path)
     listing = [
-        {"md5": _md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()}
+        {"md5": _file_md5(file), "relpath": file.relative_to(path).as_posix()}
         for file in tree_files(path)
     ]
     listing.sort(key=lambda entry: entry["relpath"])
-    return _md5(json.dumps(listing, sort_keys=True).encode()) + ".dir"
+    text = json.dumps(listing, sort_keys=True).encode()
+    return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
 
 
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def _file_md5(path: Path) -> str:
+    with path.open("rb") as stream:  # weights are larger than memory should be
+        return hashlib.file_digest(stream, _md5).hexdigest()
+
+
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)

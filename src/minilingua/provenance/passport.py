@@ -16,11 +16,10 @@ from minilingua.core.files import open_text, read_json, require, sha256_file, tr
 from minilingua.provenance.attempts import read_attempts
 from minilingua.provenance.environment import describe_environment
 from minilingua.provenance.git_state import read_git_state
-from minilingua.provenance.lineage import DVC_LOCK, Lineage
+from minilingua.provenance.lineage import DVC_LOCK, MODEL, Lineage
 from minilingua.provenance.training_record import REPORTS, Training
 
 FORMAT_VERSION = 3
-MODEL = Path("models/hf")
 LEDGER = Path("reports/mixture.csv")
 RECIPE = Path("containers/requirements.txt")
 LOCKS = (RECIPE, Path("containers/image.lock"), Path("requirements.lock"), Path("sources.lock"))

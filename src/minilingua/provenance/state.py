@@ -204,7 +204,10 @@ def _events(path: Path) -> tuple[Event, ...]:
 def _text(path: Path) -> str:
     if not path.exists():
         raise MissingInputError(f"{path} is missing")
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not text in UTF-8") from error
 
 
 def _yaml(text: str, where: str) -> dict[str, Any]:

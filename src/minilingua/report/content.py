@@ -16,6 +16,7 @@ from minilingua.params import Params
 from minilingua.params_file import validate_params
 from minilingua.provenance.data_record import SourceRecord, read_sources
 from minilingua.provenance.lineage import EVALUATION_DETAILS, read_lineage
+from minilingua.provenance.page_mark import mark_of_results
 from minilingua.provenance.passport import collect_passport
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import Training, read_published, step_records
@@ -71,6 +72,8 @@ class Answer:
 class Content:
     """Everything on the page."""
 
+    mark: str
+    """Of what it tells; `track` looks at it."""
     params: Params
     training: Training
     passport: Mapping[str, Any]
@@ -100,13 +103,14 @@ def gather() -> Content:
 
     Raises:
         MissingInputError: one is missing; the message names the stage that makes it.
-        DataError: one cannot be read.
+        DataError: one cannot be read, or they are not of one line.
     """
     training = read_published()
+    scores = read_scores()
     lineage = read_lineage()
+    lineage.check()
     passport = collect_passport(training, lineage)
     params = validate_params(passport["params"], f"parameters of run {training.run_key}")
-    scores = read_scores()
     index = ScoreIndex(scores)
     curation = read_json(CURATION, made_by="minilingua curate")
     dropped = {
@@ -114,6 +118,7 @@ def gather() -> Content:
         for reason, sources in curation["dropped"].items()
     }
     return Content(
+        mark=mark_of_results(),
         params=params,
         training=training,
         passport=passport,

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 from minilingua.core.errors import DataError
 from minilingua.core.files import sha256_file, tree_files, write_json
 from minilingua.params_file import load_params
-from minilingua.provenance.lineage import DVC_LOCK, EVALUATION, EVALUATION_DETAILS, Lineage
+from minilingua.provenance.lineage import (
+    DVC_LOCK,
+    EVALUATION,
+    EVALUATION_DETAILS,
+    MODEL,
+    Lineage,
+)
+from minilingua.provenance.page_mark import has_mark, mark_of_results, mark_of_tokens
 from minilingua.provenance.passport import (
     LEDGER,
-    MODEL,
     check_code,
     collect_passport,
     write_passport,
@@ -42,8 +48,9 @@ DATA_FILES = (
 )
 TOKENS = "data/tokens"
 RENEW = "`dvc repro` renews it"
-PAGES = (Path("reports/index.html"), Path("reports/preview.html"))
-"""What `minilingua report` and `minilingua preview` write, where they ran."""
+REPORT, PREVIEW = Path("reports/index.html"), Path("reports/preview.html")
+"""What `minilingua report` and `minilingua preview` write, where they ran: for this training, or
+for one before."""
 
 
 def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> list[str]:
@@ -57,16 +64,19 @@ def publish(store: Store, run: "Run", training: Training, lineage: Lineage) -> l
         for path in DATA_FILES:
             if path.exists():
                 artifacts.upload(path, path.as_posix())
+        if has_mark(PREVIEW, mark_of_tokens(lineage)):
+            artifacts.upload(PREVIEW, PREVIEW.as_posix())
         log_datasets(store, run)
     else:
         skipped.append(f"data/ is not what reports/train was trained on; {RENEW}")
-    if MODEL.exists() and lineage.model_is_current():
+    has_model = MODEL.exists() and lineage.model_is_current()
+    if has_model:
         _publish_model(store, run, training, lineage, artifacts)
     elif MODEL.exists():
         skipped.append(f"{MODEL} is not the export of this training; {RENEW}")
     if EVALUATION.exists() and lineage.evaluation_is_current():
         _publish_evaluation(store, run, training, artifacts)
-        if MODEL.exists():
+        if has_model:
             skipped += _publish_passport(store, run, training, lineage, artifacts)
     elif EVALUATION.exists():
         skipped.append(f"{EVALUATION} is not of this training's model; {RENEW}")
@@ -147,8 +157,9 @@ def _publish_evaluation(store: Store, run: "Run", training: Training, artifacts:
     log.append(log.renewed(evaluation_points(scores, time_ms=training.ended_ms())))
     artifacts.upload_table(scores, "evaluation/scores.json")
     artifacts.upload(EVALUATION, "evaluation/evaluation.json")
-    for path in (DVC_LOCK, *PAGES):
-        if path.exists():
-            artifacts.upload(path, path.as_posix())
+    if DVC_LOCK.exists():
+        artifacts.upload(DVC_LOCK, DVC_LOCK.as_posix())
+    if has_mark(REPORT, mark_of_results()):
+        artifacts.upload(REPORT, REPORT.as_posix())
     for file in tree_files(EVALUATION_DETAILS) if EVALUATION_DETAILS.exists() else ():
         artifacts.upload(file, f"evaluation/{file.name}")

@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from minilingua.core.errors import DataError
 from minilingua.core.files import require, staged_directory, tree_files, write_text
 from minilingua.params_file import validate_params
 from minilingua.provenance.data_record import read_sources
-from minilingua.provenance.lineage import EVALUATION, EVALUATION_DETAILS, Lineage, read_lineage
-from minilingua.provenance.passport import MODEL, check_code, collect_passport, write_passport
+from minilingua.provenance.lineage import EVALUATION, EVALUATION_DETAILS, MODEL, read_lineage
+from minilingua.provenance.passport import check_code, write_passport
 from minilingua.provenance.scores import read_scores
 from minilingua.provenance.training_record import EVENTS, read_published
 from minilingua.report.command import PAGE, render
@@ -59,12 +58,11 @@ def build_release() -> None:
     require(MODEL, made_by="minilingua convert")
     training = read_published()
     scores = read_scores()
-    lineage = read_lineage()
-    _check(lineage)
-    passport = collect_passport(training, lineage)
+    check_code(read_lineage())
+    content = gather()
+    passport = content.passport
     params = validate_params(passport["params"], f"parameters of run {training.run_key}")
     sources = read_sources()
-    content = gather()
     write_text(PAGE, render(content))
     # Answers quote rows of the test data, whose licences need not be the model's.
     page = render(replace(content, answers=()))
@@ -80,16 +78,6 @@ def build_release() -> None:
         write_text(aside / "report.html", page)
         card = model_card(params, training, passport, scores, sources, digest)
         write_text(aside / "README.md", card)
-
-
-def _check(lineage: Lineage) -> None:
-    if not lineage.model_is_current():
-        raise DataError(
-            f"{MODEL} is not the export of the training in reports/train; run `dvc repro`"
-        )
-    if not lineage.evaluation_is_current():
-        raise DataError(f"{EVALUATION} is not the evaluation of {MODEL}; run `dvc repro`")
-    check_code(lineage)
 
 
 def _link(source: Path, target: Path) -> None:
