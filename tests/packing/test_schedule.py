@@ -85,6 +85,12 @@ def test_steps_hold_exactly_their_packs(lengths: Ints, batch: int, seed: int) ->
     assert not held or 2 * held[-1] >= batch
 
 
+def test_a_pack_that_stayed_open_is_not_packed_again_after_a_window_of_full_ones() -> None:
+    lengths = np.array([CAPACITY - 1] + [CAPACITY] * 200, dtype=np.int64)
+    schedule = gathered(steps_of_packs(stream(lengths), capacity=CAPACITY, batch=1, seed=1))
+    check(schedule, lengths, CAPACITY)
+
+
 @given(streams, st.integers(1, 9), st.integers(1, 400), st.integers(1, 400))
 def test_the_blocks_of_the_stream_do_not_matter(
     lengths: Ints, batch: int, first: int, second: int

@@ -98,6 +98,7 @@ _ENVIRONMENT = frozenset(
         errno.EFBIG,
         errno.EIO,
         errno.EISDIR,
+        errno.ENAMETOOLONG,
         errno.ENOSPC,
         errno.ENOTDIR,
         errno.EPERM,

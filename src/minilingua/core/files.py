@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from minilingua.core.errors import DataError, MissingInputError, output_error
+from minilingua.core.errors import DataError, MissingInputError, OutputError, output_error
 
 _CHUNK = 1 << 20
 
@@ -84,6 +84,8 @@ def _is_alive(process: int) -> bool:
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """Yields a name beside ``path``; the file of that name replaces ``path`` if all goes well."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OutputError(f"{path}: is a device or pipe, which is not replaced by a file")
     aside = _beside(path, os.getpid())
     with _writing(path, aside):
         path.parent.mkdir(parents=True, exist_ok=True)
