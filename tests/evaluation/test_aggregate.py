@@ -147,3 +147,14 @@ def test_an_item_alone_in_its_language_is_drawn_like_the_others(alone: tuple[str
     only = [item(str(n), n % 2, language=("fi", "sv")[n]) for n in range(2)]
     score = figure(score_items(only, seed=1, resamples=400), metric="accuracy", **OVERALL)
     assert (score.low, score.high) == (0.0, 1.0)
+
+
+def test_the_error_of_a_language_knows_its_own_items_only() -> None:
+    english = [item(str(n), float(n % 3 == 0)) for n in range(9)]
+    finnish = [item(f"fi {n}", 1.0, language="fi") for n in range(30)]
+    of_english = {**OVERALL, "language": "en"}
+    errors = [
+        figure(score_items(items, seed=1, resamples=10), metric="accuracy", **of_english).stderr
+        for items in (english, english + finnish)
+    ]
+    assert errors[0] == errors[1] == pytest.approx((2 / 9 / 8) ** 0.5)

@@ -59,6 +59,10 @@ OPTIONS = ("Guinea", "Guinea-Bissau", "Equatorial Guinea", "Rauma (town)")
         ("Option B is right; option A is not.", None),
         ("A vs B", None),
         ("A B", None),
+        ("Α", 0),  # a Greek Alpha
+        ("А", 0),  # a Cyrillic A
+        # A label far behind a cue is not what the cue announces.
+        ("The answer follows from all that we know of it. A is wrong, so is C", None),
         # What is denied is not named, in any language.
         ("not A", None),
         ("It is not A.", None),
