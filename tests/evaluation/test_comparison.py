@@ -38,6 +38,7 @@ def test_a_clear_difference_is_named_and_a_draw_is_not() -> None:
     assert english.high is not None
     assert 0.55 < english.low < 0.75 < english.high < 0.95
     assert (english.verdict, english.n, english.chance) == ("better", 40, 0.25)
+    assert english.draws == 40  # its own, not those of both languages
     assert english.p == pytest.approx(1 / 401)
     finnish = find(compared.comparisons, language="fi", answer_format="all")
     assert finnish.difference == pytest.approx(-0.025)
