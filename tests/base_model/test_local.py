@@ -71,6 +71,53 @@ def test_shards_are_copied_with_their_index(local: Params) -> None:
         stage.run(local)
 
 
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        (
+            {"model.norm.weight": "absent"},
+            r"model\.norm\.weight is in model-\d\.safetensors, but .* not$",
+        ),
+        ({"extra": "model-0.safetensors"}, r"extra is not in model-0\.safetensors, but .* it is$"),
+        ({"extra": 5}, "no weight_map of names of safetensors files"),
+        ({"extra": ".."}, "no weight_map of names of safetensors files"),
+        ({"extra": "../model-0.safetensors"}, "no weight_map of names of safetensors files"),
+    ],
+)
+def test_an_index_that_lies_is_refused(local: Params, lie: dict[str, Any], message: str) -> None:
+    shard()
+    file = GIVEN / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    told = index["weight_map"] | lie
+    index["weight_map"] = {name: place for name, place in told.items() if place != "absent"}
+    file.write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=message):
+        stage.run(local)
+    assert not BASE.exists()
+
+
+def test_a_tensor_in_two_shards_is_refused(local: Params) -> None:
+    shard()
+    tensors = [load_file(file) for file in sorted(GIVEN.glob("model-*.safetensors"))]
+    name = min(tensors[1])
+    save_file(tensors[0] | {name: tensors[1][name] * 2}, GIVEN / "model-0.safetensors")
+    with pytest.raises(CheckpointError, match=r"is in model-0\.safetensors, but .* says it is not"):
+        stage.run(local)
+
+
+def test_of_many_tensors_that_do_not_fit_some_are_named(local: Params) -> None:
+    change_tensors(dict.fromkeys(load_file(GIVEN / "model.safetensors")))
+    with pytest.raises(CheckpointError, match=r"\d+ more tensors do not fit") as caught:
+        stage.run(local)
+    assert len(str(caught.value).splitlines()) == 9
+
+
+def test_rope_that_is_no_object_is_refused(local: Params) -> None:
+    change_config(rope_parameters="default")
+    with pytest.raises(CheckpointError, match="rope_scaling is 'default', no object"):
+        stage.run(local)
+
+
 def test_keys_that_older_exports_leave_out_have_their_meaning(local: Params) -> None:
     change_config(
         head_dim="absent", rope_parameters="absent", attention_bias="absent", mlp_bias="absent"

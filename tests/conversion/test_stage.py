@@ -15,6 +15,7 @@ from minilingua.conversion import shards, stage
 from minilingua.conversion.export import write_configs
 from minilingua.conversion.exported import ExportedModel
 from minilingua.conversion.stage import main, run
+from minilingua.conversion.trained import SafetensorsFile
 from minilingua.core.errors import (
     CheckpointError,
     DataError,
@@ -332,6 +333,11 @@ def test_missing_inputs_name_their_stage(
     (root / missing).unlink()
     with pytest.raises(MissingInputError, match=f"{missing} is missing; `{made_by}` makes it"):
         run(params)
+
+
+def test_a_directory_in_place_of_the_weights_is_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="`dvc checkout` restores it"):
+        SafetensorsFile(tmp_path)
 
 
 def test_a_truncated_file_is_no_traceback(repository: Repository, params: Params) -> None:

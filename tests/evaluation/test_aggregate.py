@@ -133,3 +133,28 @@ def test_the_order_of_items_changes_nothing() -> None:
         figure(scores, metric="accuracy", model=model, **OVERALL) for model in ("base", "result")
     )
     assert (base.low, base.high) == (result.low, result.high)  # the same draws for both
+
+
+@pytest.mark.parametrize("alone", [("code",), ("code", "fi")])
+def test_an_item_alone_in_its_language_is_drawn_like_the_others(alone: tuple[str, ...]) -> None:
+    """As a stratum of its own it would be in every draw once: an interval without width."""
+    items = [item(str(n), 1.0, fact=f"fact {n}") for n in range(20)]
+    items += [item(f"of {language}", 0.0, language=language) for language in alone]
+    score = figure(score_items(items, seed=1, resamples=400), metric="accuracy", **OVERALL)
+    assert score.low is not None
+    assert score.low < score.value - 0.04
+    assert score.high == 1.0
+    only = [item(str(n), n % 2, language=("fi", "sv")[n]) for n in range(2)]
+    score = figure(score_items(only, seed=1, resamples=400), metric="accuracy", **OVERALL)
+    assert (score.low, score.high) == (0.0, 1.0)
+
+
+def test_the_error_of_a_language_knows_its_own_items_only() -> None:
+    english = [item(str(n), float(n % 3 == 0)) for n in range(9)]
+    finnish = [item(f"fi {n}", 1.0, language="fi") for n in range(30)]
+    of_english = {**OVERALL, "language": "en"}
+    errors = [
+        figure(score_items(items, seed=1, resamples=10), metric="accuracy", **of_english).stderr
+        for items in (english, english + finnish)
+    ]
+    assert errors[0] == errors[1] == pytest.approx((2 / 9 / 8) ** 0.5)

@@ -57,7 +57,28 @@ OPTIONS = ("Guinea", "Guinea-Bissau", "Equatorial Guinea", "Rauma (town)")
         ("Answer: A or B", None),
         ("La respuesta es A o B", None),
         ("Option B is right; option A is not.", None),
+        ("A vs B", None),
+        ("A B", None),
+        ("Α", 0),  # a Greek Alpha
+        ("А", 0),  # a Cyrillic A
+        # A label far behind a cue is not what the cue announces.
+        ("The answer follows from all that we know of it. A is wrong, so is C", None),
+        # What is denied is not named, in any language.
+        ("not A", None),
+        ("It is not A.", None),
+        ("It isn't (B)", None),
+        ("The answer is not B", None),
+        ("Neither A nor B", None),
+        ("La respuesta no es B", None),
+        ("Nie jest C", None),
+        ("Ei ole C", None),
+        ("Не е С", None),
+        ("The answer is B, not A.", 1),
+        ("No, B", 1),
         # The list of options, said again, is no answer.
+        ("A\nB\nC\nD", None),
+        ("A\n\nB", None),
+        ("A\nA", 0),
         ("A. Guinea\nB. Guinea-Bissau\nC. Equatorial Guinea", None),
         ("A) Guinea B) Guinea-Bissau", None),
         ("A. Guinea\nB. Guinea-Bissau\nAnswer: B", 1),
@@ -101,6 +122,8 @@ def test_letters(answer: str, expected: int | None) -> None:
         ("There are 3 options", None),
         ("1. Guinea\n2. Guinea-Bissau", None),
         ("2nd", None),
+        ("not 2", None),
+        ("No. 2", 1),
         ("2 - Guinea-Bissau", 1),
         ("Rauma (town)", 3),
     ],
@@ -125,10 +148,38 @@ def test_numbers(answer: str, expected: int | None) -> None:
         ("Guinea\nGuinea-Bissau\nEquatorial Guinea", None),
         ("A. Guinea\nB. Guin", None),  # cut at the limit
         ("- Guinea\n- Guinea-Bissau\nAnswer: Guinea-Bissau", 1),
+        ("not Guinea", None),
+        ("It is not Guinea.", None),
+        ("está no Guinea", 0),  # "in" in Portuguese
+        ("It is not Guinea. Guinea it is", 0),
     ],
 )
 def test_texts(answer: str, expected: int | None) -> None:
     assert extract("text", answer, OPTIONS, OPTIONS) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("5", 0),
+        ("- 5", 0),
+        ("It is 5.", 0),
+        ("5 %", 0),
+        ("5.5", None),
+        ("1.5", None),
+        ("5,000", None),
+        ("15:10", None),
+        ("-5", None),
+        ("−5", None),
+        ("it is -5", None),
+        ("2.5", 2),
+        ("The value is 2.5.", 2),
+        ("-15", 3),
+    ],
+)
+def test_a_part_of_a_number_is_no_option(answer: str, expected: int | None) -> None:
+    options = ("5", "10", "2.5", "-15")
+    assert extract("text", answer, options, options) == expected
 
 
 def test_options_that_differ_in_signs_only() -> None:

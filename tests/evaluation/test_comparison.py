@@ -38,6 +38,7 @@ def test_a_clear_difference_is_named_and_a_draw_is_not() -> None:
     assert english.high is not None
     assert 0.55 < english.low < 0.75 < english.high < 0.95
     assert (english.verdict, english.n, english.chance) == ("better", 40, 0.25)
+    assert english.draws == 40  # its own, not those of both languages
     assert english.p == pytest.approx(1 / 401)
     finnish = find(compared.comparisons, language="fi", answer_format="all")
     assert finnish.difference == pytest.approx(-0.025)
@@ -161,3 +162,16 @@ def test_the_plot_is_the_same_again(tmp_path: Path) -> None:
     data = (tmp_path / "a.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     assert data == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_figure_of_few_answers_of_one_side_says_so() -> None:
+    """Repetition is of answers of four tokens and more: one side may have few of them."""
+    sides = [
+        [
+            item(str(n), task="answers", values={"repetition": (0.5 * has, float(has))})
+            for n, has in enumerate(having)
+        ]
+        for having in ([True] * 8, [True] + [False] * 7)
+    ]
+    found = compare(sides[0], sides[1], seed=1, resamples=50).comparisons
+    assert {(c.left, c.right, c.n, c.p) for c in found} == {(0.5, 0.5, 1, 1.0)}

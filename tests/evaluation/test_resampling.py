@@ -102,3 +102,12 @@ def test_a_null_hypothesis_that_holds_is_rejected_as_often_as_stated() -> None:
         p = paired_test((sides[0], ones), (sides[1], ones), 199, rng)
         rejected += p <= 0.05
     assert rejected <= 20  # 10 expected; 20 or fewer in all but one of 1,000 such experiments
+
+
+def test_an_exchange_that_leaves_a_side_without_weight_is_no_draw() -> None:
+    left = (np.array([1.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]))
+    right = (np.array([0.0, 0.0, 0.0]), np.array([0.0, 1.0, 1.0]))
+    # Of 8 exchanges 6 leave both sides a weight. With [1 | 0 0] and [0 0 | 1] the difference is 1,
+    # with [1 0 | 0], in both orders and twice, 1/2.
+    p = paired_test(left, right, 4000, generator(1, "test"))
+    assert p == pytest.approx(2 / 6, abs=0.03)

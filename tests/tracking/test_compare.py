@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.errors import DataError, MissingInputError, ParamsError
 from minilingua.core.files import write_jsonl
 from minilingua.core.records import ItemResult
 from minilingua.evaluation.scores import write_items
@@ -118,6 +118,23 @@ def test_what_cannot_be_compared_is_named(root: Workspace) -> None:
     with pytest.raises(MissingInputError, match=r"--track: fewer is no run in MLflow; out/ is"):
         main([".", "fewer", "--output", "out", "--track"])
     assert overall("out")["n"] == 6
+    with pytest.raises(MissingInputError, match="an empty name names no run"):
+        main(["", "."])
+    odd = Path("fewer/items.jsonl")
+    odd.write_text(odd.read_text().replace('"accuracy"', '"acuracy"'))
+    with pytest.raises(DataError, match=r"fewer: unknown metric 'acuracy' \(did you mean 'acc"):
+        main(["fewer", "."])
+    write(odd, 0.5)
     (root.root / ITEMS).unlink()
     with pytest.raises(MissingInputError, match="`minilingua evaluate` makes it"):
         main(["fewer", "."])
+
+
+def test_an_output_that_is_no_comparison_is_left_alone(root: Workspace) -> None:
+    del root
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("years of work")
+    for output in ("mine", "mine/thesis.tex", "."):
+        with pytest.raises(ParamsError, match="exists and is no comparison"):
+            main(["base", ".", "--output", output])
+    assert Path("mine/thesis.tex").read_text() == "years of work"

@@ -25,6 +25,8 @@ _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 """Pickles: reading one can run whatever its author put in."""
 _DTYPES = {"F32", "BF16", "F16"}
+_SHOWN = 8
+"""Tensors that do not fit and are named."""
 _PARAMETER = {  # key of config.json ─► key of params.yaml
     "hidden_size": "model.hidden_size",
     "intermediate_size": "model.ffn_hidden_size",
@@ -52,7 +54,9 @@ def copy_local(source: Path, destination: Path, model: ModelParams, vocabulary: 
     files = _weight_files(source)
     if not problems:  # with another shape every tensor would differ
         expected = tensor_shapes(model, int(config["vocab_size"]))
-        problems = _tensor_problems([source / name for name in files], expected)
+        problems = _tensor_problems(source, files, expected)
+        if len(problems) > _SHOWN:  # hundreds, of another model
+            problems[_SHOWN:] = [f"{len(problems) - _SHOWN} more tensors do not fit"]
     if problems:
         raise CheckpointError("\n".join(f"{source}: {problem}" for problem in problems))
     names = ["config.json", *files]
@@ -127,6 +131,8 @@ def _config_problems(
         **{key: value for key, value in config.items() if value is not None},
     }
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        return [f"rope_parameters or rope_scaling is {rope!r}, no object"]
     found["rope_theta"] = rope.get("rope_theta", config.get("rope_theta", 10000.0))
     problems = [
         f"{key} is {found.get(key)!r} where {_PARAMETER.get(key, 'this platform')} "
@@ -152,27 +158,39 @@ def _head_dim(config: dict[str, Any]) -> int | None:
         return None  # the missing key is a problem of its own
 
 
-def _weight_files(source: Path) -> list[str]:
-    """Returns the names of the files of weights: one, or the shards that the index lists."""
+def _weight_files(source: Path) -> dict[str, set[str] | None]:
+    """Returns the files of weights, each with the tensors that the index says are in it, if any."""
     if (source / WEIGHTS).exists() or not (source / INDEX).exists():
         require(source / WEIGHTS, "save_pretrained with safetensors")
-        return [WEIGHTS]
+        return {WEIGHTS: None}
     index = read_json(source / INDEX).get("weight_map")
-    if not isinstance(index, dict) or any("/" in str(name) for name in index.values()):
-        raise CheckpointError(f"{source / INDEX}: no weight_map of file names")
-    names = sorted(set(index.values()))
-    for name in names:
-        require(source / name, "save_pretrained with safetensors")
-    return names
+    if not isinstance(index, dict) or not all(
+        isinstance(name, str) and name.endswith(".safetensors") and "/" not in name
+        for name in index.values()
+    ):
+        raise CheckpointError(f"{source / INDEX}: no weight_map of names of safetensors files")
+    files: dict[str, set[str] | None] = {}
+    for file in sorted(set(index.values())):
+        require(source / file, "save_pretrained with safetensors")
+        files[file] = {tensor for tensor, place in index.items() if place == file}
+    return files
 
 
-def _tensor_problems(files: list[Path], expected: dict[str, tuple[int, ...]]) -> list[str]:
+def _tensor_problems(
+    source: Path, files: dict[str, set[str] | None], expected: dict[str, tuple[int, ...]]
+) -> list[str]:
     found: dict[str, Any] = {}
-    for file in files:
-        found |= read_header(file)
+    problems = []
+    for file, listed in files.items():
+        header = read_header(source / file)
+        found |= header
+        # Readers that follow the index would find other tensors than those that do not.
+        for name in sorted(header.keys() ^ (header.keys() if listed is None else listed)):
+            there, told = ("is", "is not") if name in header else ("is not", "is")
+            problems.append(f"tensor {name} {there} in {file}, but {INDEX} says it {told}")
     if OUTPUT not in expected:
         found.pop(OUTPUT, None)  # some exports store the tied matrix twice
-    problems = [f"tensor {name} is missing" for name in expected if name not in found]
+    problems += [f"tensor {name} is missing" for name in expected if name not in found]
     problems += [f"tensor {name} is not one of a Llama's" for name in found if name not in expected]
     for name, shape in expected.items():
         entry = found.get(name)

@@ -50,7 +50,7 @@ class SafetensorsFile(Mapping[str, Tensor]):
         """
         try:
             file: Any = safe_open(path, framework="pt")
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:  # OSError: a directory, no permission
             raise CheckpointError(f"{path}: {error}; `dvc checkout` restores it") from error
         self._file = file
         self._names = tuple(file.keys())

@@ -8,7 +8,7 @@ is told, a question in all its formats, or a conversation.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -94,9 +94,18 @@ class Table:
                 column.add(cluster, item, total, weight)
 
     def strata(self) -> list[int]:
-        """Returns a number for the language of each cluster; facts, in several, have their own."""
-        numbers: dict[str | None, int] = {}
-        return [numbers.setdefault(language, len(numbers)) for language, _ in self.clusters]
+        """Returns a number for the language of each cluster; facts, in several, have their own.
+
+        One that is alone would be drawn every time, as if it were certain: it is drawn with the
+        largest stratum.
+        """
+        sizes = Counter(language for language, _ in self.clusters)
+        largest = max(sizes, key=sizes.__getitem__, default=None)
+        numbers = {language: number for number, language in enumerate(sizes)}
+        for language, size in sizes.items():
+            if size == 1:
+                numbers[language] = numbers[largest]
+        return [numbers[language] for language, _ in self.clusters]
 
 
 def score_items(results: Iterable[ItemResult], seed: int, resamples: int) -> list[Score]:

@@ -11,7 +11,8 @@ Letters and numbers are found by ``labels``. Texts, tried in turn until one step
     4. the only one that stands anywhere
 
 A text that contains another one is the longer one only: "Guinea-Bissau" does not name "Guinea".
-Options that are said again, each on a line, are no answer. Where a letter or number is asked for,
+"Not Guinea" names none, and neither 5.5 nor -5 names the option 5. Options that are said again,
+each on a line, are no answer. Where a letter or number is asked for,
 an answer that spells just one option out is that option as well; a lone label somewhere in a
 sentence that spells another option out is none.
 """
@@ -21,11 +22,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from minilingua.core.records import AnswerFormat
-from minilingua.evaluation.labels import WRAPPING, find_labels, last_cue, only_label
+from minilingua.evaluation.labels import WRAPPING, find_labels, is_denied, last_cue, only_label
 
 _SPACES = re.compile(r"\s+")
 _BULLET = re.compile(r"^\s*(?:\(?\w[).:\]]|[-*•–])\s+")
 """What may stand in front of an option in a list."""
+_MINUS = re.compile(r"(?<![\w.,])[-–](?=[.,]?\d)")
+"""A dash that belongs to the number behind it; WRAPPING has those that do not."""
 
 
 def extract(
@@ -67,8 +70,8 @@ def _find_text(answer: str, options: Sequence[str]) -> int | None:
     parts = (first_line, after_cue, answer_plain)
     for part in (after_cue,) if _is_list(answer, texts) else parts:
         named = _named(part, texts)
-        if len(named) == 1:
-            return named.pop()
+        if len(named) == 1 and all(named.values()):
+            return next(iter(named))
     return None
 
 
@@ -79,21 +82,29 @@ def _is_list(answer: str, texts: Sequence[str]) -> bool:
     return len(alone) > 1 or (len(alone) == 1 and sum(bool(_BULLET.match(n)) for n in lines) > 1)
 
 
-def _named(text: str, options: Sequence[str]) -> set[int]:
-    """Returns the options that stand in a text as whole words, longest first, without overlap."""
+def _named(text: str, options: Sequence[str]) -> dict[int, bool]:
+    """Returns the options that stand in a text as whole words, and whether not denied each time.
+
+    Longest first, without overlap. A part of a number is no word.
+    """
     taken = [False] * len(text)
-    named: set[int] = set()
+    named: dict[int, bool] = {}
     for number in sorted(range(len(options)), key=lambda n: -len(options[n])):
-        for match in re.finditer(rf"(?<!\w){re.escape(options[number])}(?!\w)", text):
+        option = re.escape(options[number])
+        starts = r"(?<![−\w])(?<!\d[.,:/])" if options[number][:1].isdecimal() else r"(?<!\w)"
+        ends = r"(?!\w|[.,:/]\d)" if options[number][-1:].isdecimal() else r"(?!\w)"
+        for match in re.finditer(starts + option + ends, text):
             if not any(taken[match.start() : match.end()]):
                 taken[match.start() : match.end()] = [True] * (match.end() - match.start())
-                named.add(number)
+                said = not is_denied(text, match.start())
+                named[number] = named.get(number, False) or said
     return named
 
 
 def _plain(text: str) -> str:
     """Returns a text in lower case, without what wraps it and with single spaces."""
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip(WRAPPING)
+    signed = _MINUS.sub("−", unicodedata.normalize("NFKC", text).casefold())
+    return _SPACES.sub(" ", signed).strip(WRAPPING)
 
 
 def share_of_repetition(tokens: Sequence[int], size: int = 4) -> float | None:

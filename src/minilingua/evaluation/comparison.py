@@ -53,7 +53,8 @@ class Comparison:
     chance: float | None
     """What guessing would score on the same items."""
     n: int
-    """Questions or conversations compared."""
+    """Questions or conversations compared: those of the side that has fewer, where a figure is not
+    of every answer (repetition, wrong_language)."""
     draws: int | None = None
     """Facts behind them, which are what is drawn; a question of no known fact is one. None in files
     of before it was counted."""
@@ -158,7 +159,7 @@ def _of_task(
             p=paired_test(one, two, resamples, generator(seed, "compare", "test")),
             q=1.0,
             chance=_chance(left.columns, group, metric),
-            n=len(column.items | other.items),
+            n=min(len(column.items), len(other.items)),
             draws=len(present),
         )
 

@@ -13,10 +13,10 @@ Tried in turn:
     5. the only label that stands anywhere
 
 What begins with a label and offers another ("B. Paris or C"), or begins two lines or clauses with
-labels, names none. A letter in front of a word is a word itself where some language has it ("A
-country", "В България", "E poi") and so is a number ("3 options"), unless the word is one like "is"
-or "and"; 3.5 and 1,000 hold no label. Letters of other scripts that look like a Latin one count as
-it, for the prompts show Latin ones.
+labels, names none; nor does "not A". A letter in front of a word is a word itself where some
+language has it ("A country", "В България", "E poi") and so is a number ("3 options"), unless the
+word is one like "is" or "and"; 3.5 and 1,000 hold no label. Letters of other scripts that look like
+a Latin one count as it, for the prompts show Latin ones.
 """
 
 import re
@@ -49,9 +49,17 @@ _NOT = re.compile(
     rf"\b(?:{_any_of('not nicht kein no pas non não niet geen nie není ne не δεν ei inte')})\b",
     re.IGNORECASE,
 )
+_DENIED = re.compile(
+    rf"(?:\b(?:{_any_of('not nicht kein pas non não niet geen nie není ne не δεν όχι ei inte')}"
+    rf"|no(?=\s+es))|n['’]t)(?:\s+(?:{_any_of('es è é jest е είναι ole')}))?[^\w.:;!?\n]+$",
+    re.IGNORECASE,
+)
+"""What denies that which follows it at once; "no" alone is "in the" in Portuguese."""
+_BEFORE = 16
+"""Characters that it takes at most."""
 _AFTER_A_LABEL = _any_of(
-    "is was are and or ist und oder es y o u est et ou è e é sono en of zijn jest i lub albo je a"
-    " nebo е и или είναι και ή on ja tai vai är och eller"
+    "is was are and or nor vs ist und oder es y o u est et ou è e é sono en of zijn jest i lub albo"
+    " je a nebo е и или είναι και ή on ja tai vai är och eller"
 )
 """Words that make no word of the letter or number before them."""
 _WORDS_BETWEEN = 4
@@ -62,6 +70,11 @@ def last_cue(text: str) -> int:
     """Returns where the last "answer", "option" or the like ends, or 0 without one."""
     ends = [match.end() for cue in (_CUE, _OPTION_CUE) for match in cue.finditer(text)]
     return max(ends, default=0)
+
+
+def is_denied(text: str, start: int) -> bool:
+    """Tells whether "not" or the like stands right in front of a place in a text."""
+    return _DENIED.search(text[max(0, start - _BEFORE) : start]) is not None
 
 
 def find_labels(answer: str, labels: Sequence[str]) -> set[int]:
@@ -99,8 +112,9 @@ def only_label(answer: str, labels: Sequence[str]) -> int | None:
         return None
     first_line = next((line for line in text.splitlines() if line.strip()), "")
     for part in (first_line, text):
-        named = {match[1] for match in found.matches(part)}
-        if len(named) == 1:
+        matches = list(found.matches(part))
+        named = {match[1] for match in matches}
+        if len(named) == 1 and not all(is_denied(part, match.start()) for match in matches):
             return labels.index(named.pop())
     return None
 
@@ -126,7 +140,11 @@ class _Labels:
         self._leading = re.compile(rf"[^\w]*{one}(?={end})")
         self._beside = re.compile(rf"[\s)\].*]*[/&+,–-][\s(\[*]*({names})(?!\w)")
         self._or = re.compile(rf"\b(?:{_OR})\s[\s(\[*]*({names})(?!\w)")
-        self._enumerated = re.compile(rf"(?:^|[\s(\[*])({names})[).:\]]+\**(?=\s+\S)", re.MULTILINE)
+        self._enumerated = re.compile(
+            rf"(?:^|[\s(\[*])({names})[).:\]]+\**(?=\s+\S)|^[^\w\n]*({names})[^\w\n]*$",
+            re.MULTILINE,
+        )
+        self._word_after = rf"\s+(?!(?:{_AFTER_A_LABEL}|{names})\b)[^\W\d_]"
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
         """Yields the labels that are no words."""
@@ -137,9 +155,7 @@ class _Labels:
     def _is_word(self, match: re.Match[str]) -> bool:
         if match[1] not in "AEIO" and not match[1].isdecimal():
             return False
-        return bool(
-            re.match(rf"\s+(?!(?:{_AFTER_A_LABEL})\b)[^\W\d_]", match.string[match.end() :])
-        )
+        return re.match(self._word_after, match.string[match.end() :]) is not None
 
     def leading(self, text: str) -> set[str]:
         """Returns the label that a text begins with, and those that it offers beside it."""
@@ -153,8 +169,8 @@ class _Labels:
         return {match[1] for match in self._or.finditer(line)} | ({beside[1]} if beside else set())
 
     def enumerated(self, text: str) -> set[str]:
-        """Returns the labels in front of something, as in a list of options."""
-        return set(self._enumerated.findall(text))
+        """Returns the labels in front of something, as in a list of options, or alone on a line."""
+        return {before or alone for before, alone in self._enumerated.findall(text)}
 
 
 def _after_cues(text: str, labels: _Labels) -> set[str]:

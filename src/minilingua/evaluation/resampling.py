@@ -106,16 +106,19 @@ def paired_test(
     observed = abs(sums[2] / sums[3] - sums[0] / sums[1])
     # Exchanging a cluster moves these from one side to the other.
     moves = np.stack([right[0] - left[0], right[1] - left[1]], axis=1)  # [k, 2]
-    extreme = done = 0
+    extreme = undefined = done = 0
     while done < resamples:
         batch = min(resamples - done, max(1, _AT_ONCE // k))
         exchanged = rng.integers(0, 2, size=(batch, k), dtype=np.int8).astype(np.float64) @ moves
-        one = (sums[0] + exchanged[:, 0]) / (sums[1] + exchanged[:, 1])
-        other = (sums[2] - exchanged[:, 0]) / (sums[3] - exchanged[:, 1])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            one = (sums[0] + exchanged[:, 0]) / (sums[1] + exchanged[:, 1])
+            other = (sums[2] - exchanged[:, 0]) / (sums[3] - exchanged[:, 1])
+        # An exchange that leaves a side without any weight has no difference, and says nothing.
+        undefined += int((~np.isfinite(other - one)).sum())
         # Rounding must not make an exchange of equals less extreme than what was observed.
         extreme += int((np.abs(other - one) >= observed - 1e-12).sum())
         done += batch
-    return (1 + extreme) / (1 + resamples)
+    return (1 + extreme) / (1 + resamples - undefined)
 
 
 def _percentiles(ratios: Floats) -> Floats:

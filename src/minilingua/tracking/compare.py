@@ -17,10 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minilingua.core.errors import DataError, MissingInputError, did_you_mean
+from minilingua.core.errors import DataError, MissingInputError, ParamsError, did_you_mean
 from minilingua.core.files import read_jsonl, sha256_file, staged_directory, write_json
 from minilingua.core.records import ItemResult, ModelName
 from minilingua.evaluation.comparison import Compared, compare
+from minilingua.evaluation.metrics import METRICS
 from minilingua.evaluation.plot import write_comparison_plot
 from minilingua.evaluation.report import difference_table, language_table, table_console
 from minilingua.params_file import load_params
@@ -43,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
 
     Raises:
         MissingInputError: a run cannot be found, or has no evaluation.
-        DataError: the two have no item in common.
+        DataError: the two have no item in common, or one has unknown metrics.
+        ParamsError: ``--output`` is there and no comparison, which would be lost.
     """
     parser = argparse.ArgumentParser(
         prog="minilingua compare",
@@ -61,6 +63,10 @@ def main(argv: Sequence[str]) -> int:
     names = (arguments.left, arguments.right)
     if names == (_BASE, _BASE):
         raise MissingInputError("base stands for the base model of the other side: name a run")
+    if "" in names:
+        raise MissingInputError("an empty name names no run; '.' is what lies in reports/")
+    if (given := arguments.output) is not None and given.exists() and not (given / SIDES).exists():
+        raise ParamsError(f"{given} exists and is no comparison; name another --output")
     left, left_digest = _items(*_side(names[0], names[1]))
     right, right_digest = _items(*_side(names[1], names[0]))
     params = load_params()
@@ -93,6 +99,9 @@ def _items(name: str, model: ModelName) -> tuple[list[ItemResult], str]:
         digest = sha256_file(path)
     if not found:
         raise DataError(f"{name}: its evaluation has no results of the model {model!r}")
+    for metric in sorted({metric for result in found for metric in result.values}):
+        if metric not in METRICS:
+            raise DataError(f"{name}: unknown metric {metric!r}{did_you_mean(metric, METRICS)}")
     return found, digest
 
 
