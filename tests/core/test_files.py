@@ -1,6 +1,9 @@
 """Files are replaced whole or not at all, and the same values give the same bytes."""
 
+import errno
+import os
 import platform
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilingua.core.errors import DataError, MissingInputError
+from minilingua.core.errors import DataError, MissingInputError, OutputError
 from minilingua.core.files import (
     canonical_json,
     fresh_aside,
@@ -37,6 +40,71 @@ def test_a_failing_block_leaves_the_old_directory(tmp_path: Path) -> None:
         fail_half_way()
     assert (target / "a").read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_old_directory_is_there_until_the_new_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    with staged_directory(target) as aside:
+        (aside / "a").write_text("old")
+    replace = Path.replace
+
+    def refuses_the_new_one(self: Path, other: Path) -> Path:
+        if (self / "a").read_text() == "new":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return replace(self, other)
+
+    monkeypatch.setattr(Path, "replace", refuses_the_new_one)
+    with pytest.raises(OutputError, match="out: cannot be used"), staged_directory(target) as aside:
+        (aside / "a").write_text("new")
+    assert (target / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+REMOVING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from minilingua.core.files import staged_directory
+shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+with staged_directory(Path(sys.argv[1])) as aside:
+    (aside / "a").write_text("new")
+"""
+
+
+def test_a_kill_while_the_old_directory_is_removed_leaves_the_new_one(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with staged_directory(target) as aside:
+        (aside / "a").write_text("old")
+    done = subprocess.run([sys.executable, "-c", REMOVING, target], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (target / "a").read_text() == "new"
+    with staged_directory(target) as aside:
+        (aside / "a").write_text("newer")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_to_a_directory_is_replaced_and_what_it_names_is_kept(tmp_path: Path) -> None:
+    elsewhere, target = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    target.symlink_to(elsewhere)
+    with staged_directory(target) as aside:
+        (aside / "a").touch()
+    assert not target.is_symlink()
+    assert sorted(tmp_path.iterdir()) == sorted([elsewhere, target])
+
+
+def test_no_device_is_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="is a device or pipe, which is not replaced"):
+        write_bytes(pipe, b"text")
+    assert pipe.is_fifo()
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be used: File name too long"):
+        write_bytes(tmp_path / ("x" * 300), b"text")
 
 
 def test_a_hard_linked_copy_is_not_changed_by_a_rewrite(tmp_path: Path) -> None:

@@ -52,10 +52,14 @@ def fresh_aside(path: Path) -> Path:
     for left in path.parent.glob(".*.tmp"):
         process = _process_of(left, path)
         if process is not None and (process == os.getpid() or not _is_alive(process)):
-            shutil.rmtree(left, ignore_errors=True)
-            with suppress(OSError):  # a file, then
-                left.unlink(missing_ok=True)
+            _remove(left)
     return _beside(path, os.getpid())
+
+
+def _remove(left: Path) -> None:
+    shutil.rmtree(left, ignore_errors=True)
+    with suppress(OSError):  # a file or link, then
+        left.unlink(missing_ok=True)
 
 
 def _beside(path: Path, process: int) -> Path:
@@ -84,10 +88,10 @@ def _is_alive(process: int) -> bool:
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """Yields a name beside ``path``; the file of that name replaces ``path`` if all goes well."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OutputError(f"{path}: is a device or pipe, which is not replaced by a file")
     aside = _beside(path, os.getpid())
     with _writing(path, aside):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OutputError(f"{path}: is a device or pipe, which is not replaced by a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield aside
@@ -143,13 +147,20 @@ def staged_directory(path: Path) -> Iterator[Path]:
         OutputError: it cannot be written; what was there before still is.
     """
     aside = fresh_aside(path)
+    before = fresh_aside(path.with_name(f"{path.name}.before"))
     with _writing(path, aside):
         aside.mkdir(parents=True)
         try:
             yield aside
-            if path.exists():
-                shutil.rmtree(path)
-            aside.replace(path)
+            # Renamed first: to remove gigabytes takes time, in which a kill would leave neither.
+            if path.is_dir():
+                path.replace(before)
+            try:
+                aside.replace(path)
+            finally:
+                if before.exists() and not path.exists():
+                    before.replace(path)
+            _remove(before)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

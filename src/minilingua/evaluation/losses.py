@@ -49,6 +49,11 @@ class Passage:
         """Number of supervised tokens."""
         return int(self.mask.sum())
 
+    @property
+    def length(self) -> int:
+        """Number of tokens, p + a."""
+        return len(self.prompt) + len(self.answer)
+
 
 def open_split(split: Split, languages: Iterable[str]) -> dict[str, TokenFile]:
     """Memory-maps the token files of a split.

@@ -66,6 +66,7 @@ from minilingua.evaluation.open_answers import (
     side_by_side,
 )
 from minilingua.evaluation.plot import write_comparison_plot
+from minilingua.evaluation.positions import fitting_passages, fitting_prompts, positions_of
 from minilingua.evaluation.prompts import PromptEncoder
 from minilingua.evaluation.report import print_report
 from minilingua.evaluation.result_log import forget_others, result_log
@@ -157,7 +158,18 @@ def _prepare(params: Params) -> _Work:
     if not passages:
         raise DataError(f"{TOKENS / 'test'} holds no supervised token to measure a loss on")
     _check_prompts(encoder, conversations, passages)
-    shuffled = with_shuffled_prompts(passages, params.seed)
+    positions = positions_of((path, made_by) for _, path, made_by in MODELS)
+    passages = fitting_passages(passages, positions)
+    shuffled = [
+        passage
+        for passage in with_shuffled_prompts(passages, params.seed)
+        if passage.length <= positions
+    ]
+    open_prompts, open_tokens = fitting_prompts(
+        open_prompts,
+        open_answers.prompts_of(open_prompts, encoder, params.evaluate.max_new_tokens),
+        positions,
+    )
     return _Work(
         encoder=encoder,
         questions=questions,
@@ -171,10 +183,7 @@ def _prepare(params: Params) -> _Work:
             *losses.requests_of(passages),
             *losses.requests_of(shuffled),
         ],
-        prompts=[
-            *multiple_choice.prompts_of(generated, encoder),
-            *open_answers.prompts_of(open_prompts, encoder, params.evaluate.max_new_tokens),
-        ],
+        prompts=[*multiple_choice.prompts_of(generated, encoder), *open_tokens],
     )
 
 
