@@ -4,12 +4,15 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minilingua.core.events import Event, StepEvent
+from minilingua.core.files import write_text
+from minilingua.provenance.lineage import dvc_md5
 from minilingua.provenance.training_record import read_run
 from minilingua.tracking import metric_log
 from minilingua.tracking.ingest import Ingester, flatten
@@ -384,6 +387,41 @@ def test_without_its_run_directory_a_training_is_read_from_reports(workspace: Wo
     assert [row[1] for row in workspace.dump()["runs"]] == ["FINISHED"]
     assert len(workspace.metric("train/loss")) == STEPS
     assert "training/training_loss.png" in workspace.artifacts()
+
+
+def test_damaged_events_are_no_training(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.whole_line()
+    lock = {"train": {"outs": [{"path": "reports/train", "md5": dvc_md5(Path("reports/train"))}]}}
+    write_text(Path("dvc.lock"), json.dumps({"stages": lock}))
+    assert main([]) == 0
+    before = workspace.dump()["runs"]
+    events = Path("reports/train/events.jsonl")
+    write_text(events, "".join(events.read_text().splitlines(keepends=True)[:-3]))
+    capsys.readouterr()
+    assert main([]) == 0
+    assert (
+        "left out: reports/train/events.jsonl is of no training in runs/ or dvc.lock; "
+        "`dvc repro` renews it"
+    ) in capsys.readouterr().out
+    assert workspace.dump()["runs"] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--run", "x"], "--run and --process belong to --follow"),
+        (["--process", "1"], "--run and --process belong to --follow"),
+        (["--after", "evaluat"], "invalid choice: 'evaluat'"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert told in capsys.readouterr().err
 
 
 def test_a_deleted_run_directory_changes_nothing(workspace: Workspace) -> None:

@@ -43,9 +43,13 @@ class Lineage:
     after: str | None = None
     """DVC writes a stage down only when its command has returned; this one is about to."""
 
+    def training_is_recorded(self) -> bool:
+        """Tells whether ``reports/train`` is what DVC recorded of the stage ``train``."""
+        return self._is_on_disk("train", REPORTS)
+
     def data_is_current(self) -> bool:
         """Tells whether ``data/`` is what the training of ``reports/train`` was trained on."""
-        return self._has_seen_its_inputs("train") and self._is_on_disk("train", REPORTS)
+        return self._has_seen_its_inputs("train") and self.training_is_recorded()
 
     def model_is_current(self) -> bool:
         """Tells whether ``models/hf`` is the export of the training of ``reports/train``."""
@@ -53,7 +57,7 @@ class Lineage:
             return True
         return (
             self._has_seen_its_inputs("convert")
-            and self._is_on_disk("train", REPORTS)
+            and self.training_is_recorded()
             and self._is_on_disk("convert", MODEL)
         )
 
@@ -63,7 +67,7 @@ class Lineage:
             return True
         return (
             self._has_seen_its_inputs("evaluate")
-            and self._is_on_disk("train", REPORTS)
+            and self.training_is_recorded()
             and self._is_on_disk("evaluate", EVALUATION)
         )
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minilingua.core.files import sha256_file
-from minilingua.provenance.lineage import Lineage
+from minilingua.core.runs import RUNS
+from minilingua.provenance.lineage import DVC_LOCK, Lineage
 from minilingua.provenance.training_record import (
     EVENTS,
     is_alive,
@@ -15,7 +16,7 @@ from minilingua.provenance.training_record import (
     run_directories,
 )
 from minilingua.tracking.ingest import Ingester
-from minilingua.tracking.publish import publish
+from minilingua.tracking.publish import RENEW, publish
 from minilingua.tracking.store import EVENTS_TAG, RUN_KEY_TAG, Store
 
 
@@ -39,6 +40,9 @@ def synchronise(store: Store, lineage: Lineage) -> Outcome:
         outcome.runs[run.info.run_name or run.info.run_id] = run.info.status
     if EVENTS.exists():
         training = read_published()
+        if not training.telemetry and not lineage.training_is_recorded():
+            outcome.skipped.append(f"{EVENTS} is of no training in {RUNS}/ or {DVC_LOCK}; {RENEW}")
+            return outcome
         if not training.telemetry and (known := store.find(EVENTS_TAG, sha256_file(EVENTS))):
             training = replace(training, run_key=known.data.tags[RUN_KEY_TAG])
         found = store.find(RUN_KEY_TAG, training.run_key)

@@ -16,7 +16,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         DataError: a file of a run cannot be read.
         MissingInputError: the run directory to follow is missing.
     """
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if not arguments.follow and (arguments.run, arguments.process) != (None, None):
+        parser.error("--run and --process belong to --follow")
     if arguments.follow:
         from minilingua.tracking.follow import follow
 
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--after",
-        metavar="STAGE",
+        choices=("convert", "evaluate"),
         help="the stage that has just ended, whose outputs DVC is about to record",
     )
     return parser
