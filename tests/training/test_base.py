@@ -55,3 +55,13 @@ def test_a_base_of_another_shape_is_refused(workspace: Workspace) -> None:
     config.write_text('{"vocab_size": 65}', encoding="utf-8")
     with pytest.raises(CheckpointError, match="vocab_size 65, the embedding has 64 rows"):
         read_base(workspace.params.model)
+
+
+def test_a_base_that_holds_no_number_is_refused(workspace: Workspace) -> None:
+    tensors = load_file(WEIGHTS)
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, workspace.root / WEIGHTS)
+    with pytest.raises(
+        CheckpointError, match=r"models/base: model\.norm\.weight holds values that are not finite"
+    ):
+        read_base(workspace.params.model)

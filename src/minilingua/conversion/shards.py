@@ -18,8 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minilingua.conversion.streamed import StreamedFile
-from minilingua.core.errors import CheckpointError
 from minilingua.llama_shapes import tensor_shapes
+from minilingua.megatron_model.finite import check_finite
 from minilingua.megatron_model.weight_map import map_rows, split_row
 from minilingua.params import ModelParams
 
@@ -135,18 +135,3 @@ class StoredTensors(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._source)
-
-
-def check_finite(name: str, tensor: Tensor) -> None:
-    """Refuses weights with NaN or infinity.
-
-    Raises:
-        CheckpointError: a value is not finite.
-    """
-    # A sum is finite only if all values are, and takes a fraction of the time of looking at each.
-    if math.isfinite(float(tensor.sum(dtype=torch.float32))):
-        return
-    if not bool(torch.isfinite(tensor).all()):
-        raise CheckpointError(
-            f"{name} holds values that are not finite in {str(tensor.dtype).removeprefix('torch.')}"
-        )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from minilingua.core.errors import CheckpointError
 from minilingua.core.files import read_json, require
+from minilingua.megatron_model.finite import check_finite
 from minilingua.megatron_model.weight_map import hf_to_megatron
 from minilingua.params import ModelParams
 from minilingua.training.inputs import BASE, BASE_MADE_BY, read_vocab_size
@@ -30,7 +31,7 @@ def read_base(model: ModelParams, path: Path = BASE) -> BaseModel:
 
     Raises:
         MissingInputError: config.json or a weight file is missing.
-        CheckpointError: the weights are damaged or have another shape than ``model``.
+        CheckpointError: the weights are damaged, not finite, or have another shape than ``model``.
     """
     vocab_size = read_vocab_size(model, path)
     tensors: dict[str, Tensor] = {}
@@ -41,6 +42,8 @@ def read_base(model: ModelParams, path: Path = BASE) -> BaseModel:
             raise CheckpointError(f"{file}: {error}; `dvc checkout` restores it") from error
     try:
         megatron = hf_to_megatron(tensors, model)
+        for name, tensor in tensors.items():
+            check_finite(name, tensor)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     rows = int(megatron["embedding.word_embeddings.weight"].shape[0])
