@@ -241,6 +241,25 @@ def test_every_stretch_of_the_run_holds_about_the_shares_of_the_whole() -> None:
         assert np.abs(window - [200, 50, 10]).max() <= 4
 
 
+@pytest.mark.parametrize(
+    ("epochs", "seen"), [(0.5, [2, 1, 2]), (0.25, [1, 0, 1]), (1.5, [5, 2, 6])]
+)
+def test_parts_of_an_epoch_are_rounded_to_the_nearest_conversation(
+    epochs: float, seen: list[int]
+) -> None:
+    parts = [
+        Part(
+            language=language,
+            source=None,
+            members=np.arange(count),
+            amounts=np.ones(count, dtype=np.int64),
+            share=0.0,
+        )
+        for language, count in (("en", 3), ("fi", 1), ("code", 4))
+    ]
+    assert plan_counts(parts, mixture("tokens", None), epochs=epochs, seed=3) == seen
+
+
 def test_an_empty_part_is_never_seen() -> None:
     empty = Part(
         language="fi",
