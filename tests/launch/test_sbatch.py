@@ -249,7 +249,8 @@ def _run(text: str, directory: Path) -> subprocess.CompletedProcess[str]:
     script = directory / "script.sbatch"
     script.write_text(text.replace("MASTER_ADDR=", "unused="))
     return subprocess.run(
-        ["bash", str(script)],
+        # A test run in the background has SIGINT ignored, which a shell hands on; Slurm's has not.
+        ["env", "--default-signal=INT", "bash", str(script)],
         env={
             "APPTAINERENV_LD_PRELOAD": "/host.so",
             "SINGULARITY_BINDPATH": "/host",
