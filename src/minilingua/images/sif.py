@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
@@ -140,12 +141,15 @@ def sif_rootfs(path: Path) -> str:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603 - fixed arguments
         assert process.stdout is not None
         assert process.stderr is not None
-        digest = rootfs_digest(process.stdout)
+        try:
+            digest = rootfs_digest(process.stdout)
+        except tarfile.ReadError:  # it could not begin, or ended early
+            digest = ""
         # tar pads its last record beyond what its reader needs.
         while process.stdout.read(1 << 16):
             pass
         said = process.stderr.read().decode(errors="replace")
-    if process.returncode != 0:
+    if process.returncode != 0 or not digest:
         raise LaunchError(f"{path}: not every file can be read: {_last([said])}")
     return digest
 
